@@ -1,0 +1,40 @@
+# make run and make test set up everything they need in .venv; `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+CONFIG ?= kvgate.yaml
+JOBS ?= auto
+
+.PHONY: help run test lint format proto clean bench-overhead
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+run: $(READY) ## serve on http://localhost:8080 with three simulated replicas (CONFIG=file for your own)
+	$(BIN)/kvgate run -c $(CONFIG)
+
+test: $(READY) ## the whole suite, with a real Envoy
+	$(BIN)/pytest -n $(JOBS)
+
+lint: $(READY) ## ruff and mypy, strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY) ## rewrite the code as ruff wants it
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench-overhead: $(READY) ## what KVGate adds to a request, against plain Envoy
+	$(BIN)/python -m bench.overhead
+
+clean: ## remove the environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "KVGate needs Python 3.10 or newer; try make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing (Debian: apt-get install python3-venv)" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	@touch $@

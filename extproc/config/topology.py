@@ -1,0 +1,94 @@
+"""Settings -> who serves what: replicas, the pools they form, and the pools behind each model.
+
+A pool is one Envoy cluster: replicas that can stand in for each other, so that Envoy may retry on any of them. Two
+deployments share a pool when a retry needs no other body, path or key: same engine model name, same transport.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+FALLBACK_CLUSTER = "kvgate-default"
+"""The cluster that serves, KV-blind, when the processor cannot be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One engine process.
+
+    Args:
+        name: unique in the fleet; what `x-kvgate-replica` says.
+        host: as configured, a name or an address.
+        weight: share of traffic under `weighted`.
+        cluster: the Envoy cluster that holds this replica alone, if it has one.
+    """
+
+    name: str
+    host: str
+    port: int
+    weight: float = 1.0
+    cluster: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Replicas behind one Envoy cluster of the same name.
+
+    Args:
+        tls: whether Envoy speaks TLS to them.
+        path_prefix: what stands before `/v1` in their URLs; empty for vLLM.
+        api_key: sent upstream as a bearer token in place of the client's own.
+    """
+
+    name: str
+    replicas: tuple[Replica, ...]
+    tls: bool = False
+    path_prefix: str = ""
+    api_key: str | None = None
+    health_path: str = "/health"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A pool that serves a model, under the engine's own name for it."""
+
+    pool: Pool
+    upstream_model: str
+    weight: float = 1.0
+    cost_per_1k_input: float = 0.0
+    cost_per_1k_output: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model as clients name it.
+
+    Args:
+        image_tokens: the name of a token rule, or a fixed number of tokens an image.
+        bytes_per_token: UTF-8 bytes of text in a token, on average.
+    """
+
+    name: str
+    targets: tuple[Target, ...]
+    image_tokens: str | int = "qwen2_vl"
+    bytes_per_token: float = 4.0
+
+    @property
+    def cache_identity(self) -> str:
+        """What seeds the hash chain: logical names of one engine model share their KV cache."""
+        names = {target.upstream_model for target in self.targets}
+        return names.pop() if len(names) == 1 else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """Everything that can be routed to. `default_pool` is where requests go when nobody chose."""
+
+    models: dict[str, Model]
+    pools: dict[str, Pool]
+    default_pool: str | None
+
+    @property
+    def replicas(self) -> dict[str, Replica]:
+        """Every replica once, by name."""
+        return {replica.name: replica for pool in self.pools.values() for replica in pool.replicas}
