@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -73,7 +75,7 @@ class Processor(Section):
 class PrefixKvAware(Section):
     """The default strategy: the warmest replica, unless it is too busy."""
 
-    block_tokens: PositiveInt = Field(64, alias="block_size", description="tokens of text in a fingerprint block")
+    block_size: PositiveInt = Field(64, description="tokens of text in a fingerprint block")
     max_blocks_per_replica: PositiveInt = Field(200_000, description="bound of the cache index, per replica")
     affinity_threshold: float = Field(0.5, ge=0, le=1, description="share of the prompt that must be warm to stick")
     weight_prefix: float = Field(1.0, ge=0, description="cost of a token that must be computed")
@@ -160,6 +162,16 @@ class Settings(Section):
     providers: tuple[Provider, ...] = ()
     models: tuple[Model, ...] = ()
 
+    @property
+    def run_dir(self) -> Path:
+        """Where sockets and rendered files live; by default a folder of this user and port alone."""
+        return self.processor.run_dir or Path(tempfile.gettempdir()) / f"kvgate-{os.getuid()}-{self.server.port}"
+
+    @property
+    def processor_address(self) -> str:
+        """Where the processor listens: `unix:/path` or `host:port`."""
+        return self.processor.listen or f"unix:{self.run_dir / 'processor.sock'}"
+
     @model_validator(mode="after")
     def _names_resolve(self) -> Settings:
         known = [provider.name for provider in self.providers]
@@ -170,7 +182,7 @@ class Settings(Section):
                 if deployment.provider not in known:
                     names = ", ".join(known) or "none"
                     raise ValueError(
-                        f"model {model.name!r} names provider {deployment.provider!r}, which is not configured ({names})"
+                        f"model {model.name!r} names provider {deployment.provider!r}, which is not among: {names}"
                     )
         return self
 

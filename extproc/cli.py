@@ -1,0 +1,163 @@
+"""The `kvgate` command."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import uvloop
+
+from extproc import __version__
+from extproc.config.build import build
+from extproc.config.load import Loaded, load
+from extproc.config.settings import Settings
+from extproc.telemetry import logs
+
+log = logging.getLogger("kvgate")
+
+_EXAMPLES = """\
+examples:
+  kvgate run                           serve as ./kvgate.yaml says
+  kvgate run -c fleet.yaml --port 80   another file, another port
+  kvgate validate -c fleet.yaml        check a file; exit status 1 if it is not valid
+  kvgate render -c fleet.yaml          the whole configuration for an Envoy of your own
+  kvgate sim --port 8101 --model m     one simulated vLLM replica
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status: 0 done, 1 failed, 2 wrong usage."""
+    arguments = _parser().parse_args(argv)
+    try:
+        status = arguments.command(arguments)
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"kvgate: {error}", file=sys.stderr)
+        return 1
+    return int(status or 0)
+
+
+def _parser() -> argparse.ArgumentParser:
+    from extproc.sim import main as sim
+
+    parser = argparse.ArgumentParser(
+        prog="kvgate",
+        description="A gateway that sends each LLM request to the replica whose KV cache is warm.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"kvgate {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    command = commands.add_parser("run", help="serve: Envoy, the processor, and simulated replicas for mock providers")
+    _add_config(command)
+    command.add_argument("--host", help="listen here instead of server.host")
+    command.add_argument("--port", type=int, help="listen here instead of server.port")
+    command.add_argument(
+        "--reload", action="store_true", help="accepted for old scripts; a changed file is always read"
+    )
+    command.set_defaults(command=_run)
+
+    command = commands.add_parser("serve", help="the processor alone, for an Envoy of your own")
+    _add_config(command)
+    command.add_argument("--host", help=argparse.SUPPRESS)
+    command.add_argument("--port", type=int, help=argparse.SUPPRESS)
+    command.set_defaults(command=_serve)
+
+    command = commands.add_parser("validate", help="check a configuration file")
+    _add_config(command)
+    command.set_defaults(command=_validate)
+
+    command = commands.add_parser("render", help="print the static configuration for an Envoy of your own")
+    _add_config(command)
+    command.set_defaults(command=_render)
+
+    command = commands.add_parser("sim", help="one simulated vLLM replica")
+    sim.add_arguments(command)
+    command.set_defaults(command=sim.run)
+    return parser
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-c",
+        "--config",
+        type=Path,
+        default=Path(os.environ.get("KVGATE_CONFIG", "kvgate.yaml")),
+        metavar="FILE",
+        help="default: $KVGATE_CONFIG, else ./kvgate.yaml",
+    )
+
+
+def _loader(arguments: argparse.Namespace) -> Callable[[], Loaded]:
+    """Reads the file again at each call, with the options of the command line laid over it."""
+    changes = {key: getattr(arguments, key) for key in ("host", "port") if getattr(arguments, key, None) is not None}
+
+    def read() -> Loaded:
+        loaded = load(arguments.config, os.environ)
+        if not changes:
+            return loaded
+        server = loaded.settings.server.model_copy(update=changes)
+        return Loaded(loaded.settings.model_copy(update={"server": server}), loaded.warnings)
+
+    return read
+
+
+def _warn(loaded: Loaded) -> Settings:
+    for warning in loaded.warnings:
+        log.warning("%s", warning)
+    return loaded.settings
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from extproc.run import run
+
+    read = _loader(arguments)
+    settings = read().settings
+    logs.configure(settings.server.log_level)
+    overrides = [
+        f"--{key}={getattr(arguments, key)}" for key in ("host", "port") if getattr(arguments, key) is not None
+    ]
+    asyncio.run(run(lambda: read().settings, arguments.config, tuple(overrides), _announce))
+    return 0
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from extproc.server import Configuration, serve
+
+    read = _loader(arguments)
+
+    def configuration() -> Configuration:
+        settings = _warn(read())
+        return Configuration(settings, build(settings))
+
+    logs.configure(read().settings.server.log_level)
+    uvloop.run(serve(configuration(), reload=configuration, path=arguments.config))
+    return 0
+
+
+def _validate(arguments: argparse.Namespace) -> int:
+    loaded = _loader(arguments)()
+    topology = build(loaded.settings)
+    for warning in loaded.warnings:
+        print(f"warning: {warning}")
+    print(f"{arguments.config}: valid; {len(topology.models)} models, {len(topology.replicas)} replicas")
+    return 0
+
+
+def _render(arguments: argparse.Namespace) -> int:
+    from extproc.control.render import render_static
+
+    settings = _loader(arguments)().settings
+    sys.stdout.write(render_static(settings, build(settings), processor_target=settings.processor_address))
+    return 0
+
+
+def _announce(text: str) -> None:
+    print(text, flush=True)

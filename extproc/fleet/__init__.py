@@ -1,0 +1,1 @@
+"""What is known of each replica. State changes only by applying events."""

@@ -1,0 +1,111 @@
+"""The facts that fleet state is folded from. Each is small, immutable and carries its own time.
+
+Times are seconds of the emitting clock; they order events and measure spans, nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from extproc.prefix import Chain
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaUp:
+    """A replica may be routed to from now on."""
+
+    at_s: float
+    replica: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaDraining:
+    """A replica finishes what it has and gets nothing new."""
+
+    at_s: float
+    replica: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaDown:
+    """A replica is gone, and its cache with it."""
+
+    at_s: float
+    replica: str
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """A request was sent on its way.
+
+    Args:
+        ticket: names the request until it finishes; unique for the life of the process.
+        request_id: `x-request-id`, the second way to recognise the request; clients may repeat one.
+        replica: the first choice.
+        uncached_tokens: prompt tokens that the first choice was expected to compute.
+    """
+
+    at_s: float
+    ticket: str
+    request_id: str
+    replica: str
+    chain: Chain
+    uncached_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class FirstToken:
+    """The first byte of a streamed answer was seen: its prefill is over."""
+
+    at_s: float
+    ticket: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as the engine counted them; None where it did not say."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A request ended, however it ended.
+
+    Args:
+        ticket: empty when the report does not carry it.
+        served: the replica whose response reached the client; None if none did.
+        status: HTTP status that the client saw; 0 if it left before one.
+        attempts: upstream attempts that Envoy made.
+        reached: a response came from upstream, so the replica computed at least the prefill.
+    """
+
+    at_s: float
+    ticket: str
+    request_id: str = ""
+    served: str | None = None
+    status: int = 0
+    attempts: int = 1
+    reached: bool = False
+    usage: Usage = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class Lapsed:
+    """Nothing was heard of requests routed before `routed_before_s`: they are counted out."""
+
+    at_s: float
+    routed_before_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class CacheCleared:
+    """A replica forgot everything it had cached."""
+
+    at_s: float
+    replica: str
+
+
+Event = ReplicaUp | ReplicaDraining | ReplicaDown | Routed | FirstToken | Finished | Lapsed | CacheCleared

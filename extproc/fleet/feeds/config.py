@@ -1,0 +1,19 @@
+"""The configuration -> which replicas exist."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from extproc.fleet.events import Event, ReplicaDown, ReplicaUp
+
+
+def changes(before: Iterable[str], after: Iterable[str], at_s: float) -> list[Event]:
+    """The events that turn one set of replica names into another; replicas in both are left as they are.
+
+    >>> changes(["a", "b"], ["b", "c"], 1.0)
+    [ReplicaDown(at_s=1.0, replica='a'), ReplicaUp(at_s=1.0, replica='c')]
+    """
+    old, new = list(before), list(after)
+    gone: list[Event] = [ReplicaDown(at_s, name) for name in old if name not in new]
+    come: list[Event] = [ReplicaUp(at_s, name) for name in new if name not in old]
+    return gone + come

