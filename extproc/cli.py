@@ -44,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from extproc.sim import main as sim
+    from extproc.sim.main import add_arguments
+    from extproc.sim.main import run as run_sim
 
     parser = argparse.ArgumentParser(
         prog="kvgate",
@@ -79,8 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(command=_render)
 
     command = commands.add_parser("sim", help="one simulated vLLM replica")
-    sim.add_arguments(command)
-    command.set_defaults(command=sim.run)
+    add_arguments(command)
+    command.set_defaults(command=run_sim)
     return parser
 
 

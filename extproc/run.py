@@ -12,8 +12,9 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from extproc.config.settings import Settings
-from extproc.config.simulated import simulated_replicas
+from extproc.config.addresses import origins_of
+from extproc.config.settings import Provider, Settings
+from extproc.config.topology import Replica
 from extproc.config.watch import FileWatch
 from extproc.control.bootstrap import render_bootstrap, write_secrets
 from extproc.supervisor import Program, Supervisor, envoy_program, python_program
@@ -69,19 +70,32 @@ async def run(
 
 def simulators(settings: Settings) -> Mapping[str, Program]:
     """A program for every replica of every `mock` provider, by name."""
-    programs = {}
-    for replica in simulated_replicas(settings):
-        arguments = ["sim", "--name", replica.name, "--host", replica.host, "--port", str(replica.port)]
-        for model in replica.models:
-            arguments += ["--model", model]
-        provider = replica.provider
-        arguments += ["--latency-ms", str(provider.latency_ms)]
-        arguments += ["--decode-tokens-per-s", str(provider.tokens_per_second)]
-        arguments += ["--prefill-tokens-per-s", str(provider.prefill_tokens_per_second)]
-        arguments += ["--kv-tokens", str(provider.kv_tokens)]
-        name = _SIM + replica.name
-        programs[name] = python_program(name, *arguments)
+    origins = origins_of(settings)
+    programs: dict[str, Program] = {}
+    for provider in settings.providers:
+        if provider.type == "mock":
+            for origin in origins[provider.name]:
+                name = _SIM + origin.replica.name
+                programs.setdefault(name, _simulator(name, provider, origin.replica, _served(settings, provider)))
     return programs
+
+
+def _simulator(name: str, provider: Provider, replica: Replica, models: list[str]) -> Program:
+    arguments = ["--name", replica.name, "--host", replica.host, "--port", str(replica.port)]
+    for model in models:
+        arguments += ["--model", model]
+    arguments += ["--latency-ms", str(provider.latency_ms)]
+    arguments += ["--decode-tokens-per-s", str(provider.tokens_per_second)]
+    arguments += ["--prefill-tokens-per-s", str(provider.prefill_tokens_per_second)]
+    arguments += ["--kv-tokens", str(provider.kv_tokens)]
+    return python_program(name, "sim", *arguments)
+
+
+def _served(settings: Settings, provider: Provider) -> list[str]:
+    """The names under which a provider's engines know their models."""
+    deployments = [(model, each) for model in settings.models for each in model.deployments]
+    names = [each.model or model.name for model, each in deployments if each.provider == provider.name]
+    return list(dict.fromkeys(names))
 
 
 def check_ports(settings: Settings) -> None:

@@ -15,7 +15,8 @@ import grpc
 from envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
 from envoy.service.discovery.v3 import ads_pb2, ads_pb2_grpc
 from envoy.service.ext_proc.v3 import external_processor_pb2
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health as grpc_health
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from extproc.clock import Clock, MonotonicClock
@@ -24,8 +25,8 @@ from extproc.config.topology import Topology
 from extproc.config.watch import FileWatch
 from extproc.control.ads import AggregatedDiscovery
 from extproc.control.snapshot import Snapshot
-from extproc.fleet.events import Lapsed
-from extproc.fleet.feeds import addresses, config
+from extproc.fleet.events import Lapsed, ReplicaProven, ReplicaUp
+from extproc.fleet.feeds import addresses, config, health
 from extproc.fleet.feeds.access_log import AccessLog
 from extproc.fleet.index import CacheIndex
 from extproc.fleet.state import Fleet
@@ -89,9 +90,10 @@ class Processor:
         )
         self._access_log = AccessLog(self.fleet, lambda: self._catalog.current.replica_at, self._clock)
         self._discovery = AggregatedDiscovery()
-        self._health = health.aio.HealthServicer()
+        self._health = grpc_health.aio.HealthServicer()
         self._server = self._build_server()
         self._background: list[asyncio.Task[None]] = []
+        self._joining: dict[str, asyncio.Task[None]] = {}  # by replica
 
     async def run(self) -> None:
         """Serves until SIGTERM or SIGINT, then drains."""
@@ -128,9 +130,10 @@ class Processor:
         """Lets streams in flight end, for at most `drain_timeout_s`."""
         log.info("draining")
         await self._health.enter_graceful_shutdown()
-        for task in self._background:
+        tasks = [*self._background, *self._joining.values()]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._discovery.close()
         self._access_log.close()
         await self._server.stop(self._configuration.settings.processor.drain_timeout_s)
@@ -152,6 +155,10 @@ class Processor:
         strategy = previous.strategy if previous.routing == settings.routing else build_strategy(settings.routing)
         for event in config.changes(self.fleet.replicas, topology.replicas, self._clock.now()):
             self.fleet.apply(event)
+            if joining := self._joining.pop(event.replica, None):
+                joining.cancel()
+            if isinstance(event, ReplicaUp):
+                self._joining[event.replica] = asyncio.create_task(self._prove(event.replica, topology))
         self._discovery.publish(Snapshot.of(topology, found))
         self._catalog.current = Directory(topology, settings.routing, strategy, found)
 
@@ -166,6 +173,15 @@ class Processor:
                 log.error("the configuration stays as it was: %s", error)
             else:
                 log.info("configuration reloaded; replicas: %s", ", ".join(self.fleet.replicas) or "none")
+
+    async def _prove(self, name: str, topology: Topology) -> None:
+        """Waits until a new replica answers its health check; one without any is taken at its word."""
+        replica = topology.replicas[name]
+        pool = next(pool for pool in topology.pools.values() if name in [each.name for each in pool.replicas])
+        if (url := pool.health_url(replica)) is not None:
+            await health.until_healthy(url)
+        self.fleet.apply(ReplicaProven(self._clock.now(), name))
+        log.info("replica %s is ready", name)
 
     async def _resolve_again(self) -> None:
         while True:

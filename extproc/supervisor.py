@@ -127,6 +127,7 @@ def python_program(name: str, *arguments: str, stop_within_s: float = _KILL_AFTE
 def envoy_program(binary: Path, config: Path, *, concurrency: int | None, log_level: str) -> Program:
     """Envoy, without the shared memory of hot restart, so that several run side by side on one machine."""
     argv = [str(binary), "-c", str(config), "--log-level", log_level, "--disable-hot-restart"]
+    argv += ["--component-log-level", "misc:error"]  # a page of warnings that sse_to_metadata is young
     if concurrency is not None:
         argv += ["--concurrency", str(concurrency)]
     return Program("envoy", tuple(argv))

@@ -6,10 +6,15 @@ deployments share a pool when a retry needs no other body, path or key: same eng
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 FALLBACK_CLUSTER = "kvgate-default"
 """The cluster that serves, KV-blind, when the processor cannot be asked."""
+
+
+def host_port(host: str, port: int) -> str:
+    """``host:port``, with an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +43,20 @@ class Pool:
         tls: whether Envoy speaks TLS to them.
         path_prefix: what stands before `/v1` in their URLs; empty for vLLM.
         api_key: sent upstream as a bearer token in place of the client's own.
+        health_path: answers 200 when the engine can serve; empty: there is none, so no active health check.
     """
 
     name: str
     replicas: tuple[Replica, ...]
     tls: bool = False
     path_prefix: str = ""
-    api_key: str | None = None
+    api_key: str | None = field(default=None, repr=False)
     health_path: str = "/health"
+
+    def health_url(self, replica: Replica) -> str | None:
+        """Where the replica says whether it can serve; None if it has no such page."""
+        scheme = "https" if self.tls else "http"
+        return f"{scheme}://{host_port(replica.host, replica.port)}{self.health_path}" if self.health_path else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +65,6 @@ class Target:
 
     pool: Pool
     upstream_model: str
-    weight: float = 1.0
     cost_per_1k_input: float = 0.0
     cost_per_1k_output: float = 0.0
 

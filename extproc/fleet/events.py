@@ -12,7 +12,20 @@ from extproc.prefix import Chain
 
 @dataclass(frozen=True, slots=True)
 class ReplicaUp:
-    """A replica may be routed to from now on."""
+    """A replica is part of the fleet from now on.
+
+    Args:
+        proven: it is known to serve; until `ReplicaProven`, an unproven one is used only when there is nobody else.
+    """
+
+    at_s: float
+    replica: str
+    proven: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaProven:
+    """A replica that joined has shown that it can serve."""
 
     at_s: float
     replica: str
@@ -108,4 +121,6 @@ class CacheCleared:
     replica: str
 
 
-Event = ReplicaUp | ReplicaDraining | ReplicaDown | Routed | FirstToken | Finished | Lapsed | CacheCleared
+Event = (
+    ReplicaUp | ReplicaProven | ReplicaDraining | ReplicaDown | Routed | FirstToken | Finished | Lapsed | CacheCleared
+)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from extproc.fleet.events import (
     Lapsed,
     ReplicaDown,
     ReplicaDraining,
+    ReplicaProven,
     ReplicaUp,
     Routed,
 )
@@ -35,7 +37,7 @@ class ReplicaState:
         routed: requests ever sent there as first choice.
         turn: number of the latest request sent there, counted over the fleet; 0 if there was none.
         failures: first choices in a row that it did not serve.
-        aside_until_s: no first choice before that time, unless there is nobody else.
+        aside_until_s: no first choice before that time, unless there is nobody else; infinite for one not yet proven.
     """
 
     name: str
@@ -45,7 +47,7 @@ class ReplicaState:
     routed: int = 0
     turn: int = 0
     failures: int = 0
-    aside_until_s: float = float("-inf")
+    aside_until_s: float = -math.inf
 
 
 @dataclass(slots=True)
@@ -76,6 +78,7 @@ class Fleet:
         self.unmatched_reports = 0
         self._appliers: Mapping[type[Any], Callable[[Any], None]] = {
             ReplicaUp: self._replica_up,
+            ReplicaProven: self._replica_proven,
             ReplicaDraining: self._replica_draining,
             ReplicaDown: self._replica_down,
             Routed: self._routed,
@@ -104,7 +107,12 @@ class Fleet:
         state = self._replicas.setdefault(event.replica, ReplicaState(event.replica))
         state.draining = False
         state.failures = 0
-        state.aside_until_s = event.at_s
+        state.aside_until_s = event.at_s if event.proven else math.inf
+
+    def _replica_proven(self, event: ReplicaProven) -> None:
+        state = self._replicas.get(event.replica)
+        if state is not None and state.aside_until_s == math.inf:
+            state.aside_until_s = event.at_s
 
     def _replica_draining(self, event: ReplicaDraining) -> None:
         if state := self._replicas.get(event.replica):
@@ -200,4 +208,4 @@ class Fleet:
         if state.failures >= self._failure_threshold:
             if state.aside_until_s <= at_s:
                 log.warning("replica %s failed %d times in a row; set aside", replica, state.failures)
-            state.aside_until_s = at_s + self._cooldown_s
+            state.aside_until_s = max(state.aside_until_s, at_s + self._cooldown_s)

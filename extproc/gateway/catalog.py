@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from extproc.config.settings import Routing
-from extproc.config.topology import Topology
+from extproc.config.topology import Topology, host_port
 from extproc.routing import Strategy
 
 Addresses = Mapping[str, tuple[str, int]]
@@ -31,7 +31,7 @@ class Directory:
     @cached_property
     def endpoints(self) -> Mapping[str, str]:
         """Replica name -> ``ip:port``, as Envoy's override_host policy reads it."""
-        return {name: _host_port(*address) for name, address in self.addresses.items()}
+        return {name: host_port(*address) for name, address in self.addresses.items()}
 
     @cached_property
     def replica_at(self) -> Mapping[tuple[str, int], str]:
@@ -44,7 +44,3 @@ class Catalog:
 
     def __init__(self, directory: Directory) -> None:
         self.current = directory
-
-
-def _host_port(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -17,4 +17,5 @@ def configure(level: str) -> None:
         datefmt="%Y-%m-%dT%H:%M:%S",
         force=True,
     )
-    logging.getLogger("asyncio").setLevel(max(logging.INFO, logging.getLogger().level))
+    for library in ("asyncio", "grpc"):
+        logging.getLogger(library).setLevel(max(logging.INFO, logging.getLogger().level))

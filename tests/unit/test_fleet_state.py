@@ -13,6 +13,7 @@ from extproc.fleet.events import (
     Lapsed,
     ReplicaDown,
     ReplicaDraining,
+    ReplicaProven,
     ReplicaUp,
 )
 from tests.unit.say import chain, fleet_of, routed, served
@@ -138,6 +139,23 @@ def test_a_draining_replica_is_still_known() -> None:
     assert not fleet.replicas["a"].draining
 
 
+def test_a_newcomer_is_set_aside_until_it_has_shown_that_it_serves() -> None:
+    fleet = fleet_of("a")
+    fleet.apply(ReplicaUp(1.0, "new", proven=False))
+    assert fleet.replicas["new"].aside_until_s > 1e9
+    fleet.apply(ReplicaProven(2.0, "new"))
+    assert fleet.replicas["new"].aside_until_s == 2.0
+
+
+def test_failures_of_a_newcomer_do_not_make_it_proven() -> None:
+    fleet = fleet_of("b")
+    fleet.apply(ReplicaUp(1.0, "new", proven=False))
+    for turn in range(4):
+        fleet.apply(routed(f"t{turn}", "new", PROMPT))
+        fleet.apply(served(f"t{turn}", "b", at_s=3.0))
+    assert fleet.replicas["new"].aside_until_s > 1e9
+
+
 def test_a_cleared_cache_matches_nothing() -> None:
     fleet = fleet_of("a")
     fleet.apply(routed("t", "a", PROMPT))
@@ -154,7 +172,8 @@ events: st.SearchStrategy[Event] = st.one_of(
     st.builds(FirstToken, st.just(1.0), tickets),
     st.builds(served, tickets, st.one_of(st.none(), replicas), status=st.sampled_from([0, 200, 400, 429, 503])),
     st.builds(Finished, st.just(1.0), st.just(""), request_id=st.sampled_from(["", "r", "s"])),
-    st.builds(ReplicaUp, st.just(0.0), replicas),
+    st.builds(ReplicaUp, st.just(0.0), replicas, proven=st.booleans()),
+    st.builds(ReplicaProven, st.just(0.0), replicas),
     st.builds(ReplicaDown, st.just(0.0), replicas),
     st.builds(ReplicaDraining, st.just(0.0), replicas),
     st.builds(CacheCleared, st.just(0.0), replicas),

@@ -1,0 +1,1 @@
+"""What the benchmarks share: processes, ports, images, the machine's description, tables."""

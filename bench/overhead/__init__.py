@@ -1,0 +1,1 @@
+"""What KVGate adds to a request: the backend directly, through a plain Envoy, through KVGate."""

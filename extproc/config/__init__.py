@@ -1,0 +1,1 @@
+"""One YAML file -> `Settings` (what was written) -> `Topology` (who serves what)."""

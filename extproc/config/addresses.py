@@ -1,0 +1,124 @@
+"""Provider URLs -> replicas with names and addresses.
+
+An address, host and port, is one replica, however often it is listed. Its name is the one it was given; else that of a
+provider which has nothing but this `base_url`; else host:port.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pydantic import HttpUrl
+
+from . import settings as configured
+from .errors import ConfigError, KeyPath, Problem
+from .settings import Settings
+from .topology import Replica, host_port
+
+FIRST_MOCK_PORT = 8101
+"""Mock providers without an address get http://127.0.0.1:8101, :8102, ... in the order of the file."""
+
+HOSTED_URLS = {"openai": "https://api.openai.com/v1", "anthropic": "https://api.anthropic.com"}
+"""Where hosted APIs are, by provider type."""
+
+Address = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A replica as one provider reaches it."""
+
+    replica: Replica
+    tls: bool
+    path_prefix: str
+
+
+def replica_urls(settings: Settings) -> dict[str, tuple[configured.Replica, ...]]:
+    """The replicas of each provider, by its name, with the addresses that it may leave out filled in."""
+    urls: dict[str, tuple[configured.Replica, ...]] = {}
+    mock_port = FIRST_MOCK_PORT
+    for provider in settings.providers:
+        if provider.replicas:
+            urls[provider.name] = provider.replicas
+            continue
+        url = provider.base_url
+        if url is None and provider.type == "mock":
+            url = HttpUrl(f"http://127.0.0.1:{mock_port}")
+            mock_port += 1
+        urls[provider.name] = (configured.Replica(url=url or HttpUrl(HOSTED_URLS[provider.type])),)
+    return urls
+
+
+def origins_of(settings: Settings) -> dict[str, tuple[Origin, ...]]:
+    """The replicas of each provider, by its name, each once.
+
+    Raises:
+        ConfigError: URLs that cannot be used, or names and clusters that contradict each other.
+    """
+    urls = replica_urls(settings)
+    problems: list[Problem] = []
+    names, clusters = _Claims("named", problems), _Claims("in cluster", problems)
+    listed = [
+        (("providers", index), replica)
+        for index, provider in enumerate(settings.providers)
+        for replica in urls[provider.name]
+    ]
+    for path, replica in listed:
+        if replica.url.username or replica.url.password or replica.url.query or replica.url.fragment:
+            text = "a URL must not hold credentials, a query or a fragment; a key belongs in api_key"
+            problems.append(Problem(path, text))
+        names.claim(_address(replica.url), replica.name, path)
+        clusters.claim(_address(replica.url), replica.cluster, path)
+    for provider in settings.providers:
+        if not provider.replicas:
+            names.offer(_address(urls[provider.name][0].url), provider.name)
+    for path, replica in listed:
+        address = _address(replica.url)
+        if address not in names.taken:
+            names.claim(address, host_port(*address), path)
+    if problems:
+        raise ConfigError(problems)
+    return {provider: _origins(replicas, names.taken, clusters.taken) for provider, replicas in urls.items()}
+
+
+def _origins(
+    replicas: tuple[configured.Replica, ...], names: dict[Address, str], clusters: dict[Address, str]
+) -> tuple[Origin, ...]:
+    origins: dict[tuple[Address, bool, str], Origin] = {}
+    for replica in replicas:
+        address = _address(replica.url)
+        tls = replica.url.scheme == "https"
+        path_prefix = (replica.url.path or "").rstrip("/").removesuffix("/v1")
+        built = Replica(names[address], *address, weight=replica.weight, cluster=clusters.get(address))
+        origins.setdefault((address, tls, path_prefix), Origin(built, tls, path_prefix))
+    return tuple(origins.values())
+
+
+@dataclass(slots=True)
+class _Claims:
+    """Words that addresses go by: one each, and none for two."""
+
+    verb: str
+    problems: list[Problem]
+    taken: dict[Address, str] = field(default_factory=dict)
+
+    def claim(self, address: Address, word: str | None, path: KeyPath) -> None:
+        """Takes a word that was asked for; a contradiction is a problem."""
+        if word is None:
+            return
+        known = self.taken.setdefault(address, word)
+        if known != word:
+            self.problems.append(Problem(path, f'{host_port(*address)} is {self.verb} "{known}" and "{word}"'))
+        for other, taken in self.taken.items():
+            if taken == word and other != address:
+                text = f'{host_port(*other)} and {host_port(*address)} are both {self.verb} "{word}"'
+                self.problems.append(Problem(path, text))
+
+    def offer(self, address: Address, word: str) -> None:
+        """Takes a word if both it and the address are free."""
+        if word not in self.taken.values():
+            self.taken.setdefault(address, word)
+
+
+def _address(url: HttpUrl) -> Address:
+    return (url.host or "").strip("[]"), url.port or (443 if url.scheme == "https" else 80)

@@ -1,0 +1,134 @@
+"""Settings -> Topology: which replicas there are, and which of them can stand in for each other."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+
+from . import settings as configured
+from .addresses import HOSTED_URLS, Origin, origins_of
+from .errors import ConfigError, Problem
+from .settings import Settings
+from .topology import FALLBACK_CLUSTER, Model, Pool, Replica, Target, Topology
+
+_RESERVED_PREFIX = "kvgate-"
+"""Clusters of the gateway's own begin so."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kinship:
+    """What deployments must share for Envoy to retry on any of their replicas with the same request."""
+
+    upstream_model: str
+    tls: bool
+    path_prefix: str
+    api_key: str | None
+    health_path: str
+    cost_per_1k_input: float
+    cost_per_1k_output: float
+
+
+@dataclass(slots=True)
+class _Group:
+    """The replicas of one model that are kin."""
+
+    replicas: dict[str, Replica] = field(default_factory=dict)
+    providers: set[str] = field(default_factory=set)
+
+    def add(self, provider: str, replica: Replica, weight: float) -> None:
+        known = self.replicas.get(replica.name)
+        total = replica.weight * weight + (known.weight if known else 0.0)
+        self.replicas[replica.name] = replace(replica, weight=total)
+        self.providers.add(provider)
+
+
+def build(settings: Settings) -> Topology:
+    """The topology of valid settings.
+
+    A replica's weight in a pool is its own times that of its deployment, so weights compare across all pools of a
+    model and `Target.weight` stays 1.
+
+    Raises:
+        ConfigError: no models, URLs that cannot be used, or replica names that contradict each other.
+    """
+    if not settings.models:
+        raise ConfigError([Problem(("models",), "no models are configured")])
+    origins = origins_of(settings)
+    naming = _PoolNames({origin.replica.cluster for group in origins.values() for origin in group})
+    pools: dict[Pool, Pool] = {}
+    models = {model.name: _model(model, settings, origins, pools, naming) for model in settings.models}
+    return Topology(
+        models=models,
+        pools={pool.name: pool for pool in pools.values()},
+        default_pool=models[settings.models[0].name].targets[0].pool.name,
+    )
+
+
+def _model(
+    model: configured.Model,
+    settings: Settings,
+    origins: dict[str, tuple[Origin, ...]],
+    pools: dict[Pool, Pool],
+    naming: _PoolNames,
+) -> Model:
+    providers = {provider.name: provider for provider in settings.providers}
+    groups: dict[_Kinship, _Group] = {}
+    for deployment in model.deployments:
+        provider = providers[deployment.provider]
+        for origin in origins[provider.name]:
+            kinship = _Kinship(
+                upstream_model=deployment.model or model.name,
+                tls=origin.tls,
+                path_prefix=origin.path_prefix,
+                api_key=provider.api_key,
+                health_path=_health_path(provider),
+                cost_per_1k_input=deployment.cost_per_1k_input,
+                cost_per_1k_output=deployment.cost_per_1k_output,
+            )
+            groups.setdefault(kinship, _Group()).add(provider.name, origin.replica, deployment.weight)
+    targets = tuple(_target(kinship, group, model.name, pools, naming) for kinship, group in groups.items())
+    return Model(model.name, targets, image_tokens=model.image_tokens, bytes_per_token=model.bytes_per_token)
+
+
+def _target(kinship: _Kinship, group: _Group, model: str, pools: dict[Pool, Pool], naming: _PoolNames) -> Target:
+    nameless = Pool(
+        name="",
+        replicas=tuple(group.replicas.values()),
+        tls=kinship.tls,
+        path_prefix=kinship.path_prefix,
+        api_key=kinship.api_key,
+        health_path=kinship.health_path,
+    )
+    if nameless not in pools:
+        wish = next(iter(group.providers)) if len(group.providers) == 1 else model
+        pools[nameless] = replace(nameless, name=naming.take(wish))
+    return Target(
+        pool=pools[nameless],
+        upstream_model=kinship.upstream_model,
+        cost_per_1k_input=kinship.cost_per_1k_input,
+        cost_per_1k_output=kinship.cost_per_1k_output,
+    )
+
+
+class _PoolNames:
+    """Gives out names that Envoy takes, each once."""
+
+    def __init__(self, clusters: set[str | None]) -> None:
+        self._taken = {FALLBACK_CLUSTER, *clusters}
+
+    def take(self, wish: str) -> str:
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", wish).strip("-") or "pool"
+        if name.startswith(_RESERVED_PREFIX):
+            name = f"pool-{name}"
+        free, number = name, 2
+        while free in self._taken:
+            free, number = f"{name}-{number}", number + 1
+        self._taken.add(free)
+        return free
+
+
+def _health_path(provider: configured.Provider) -> str:
+    """Hosted APIs have no health page; a path that was set is used all the same."""
+    if provider.type in HOSTED_URLS and "health_path" not in provider.model_fields_set:
+        return ""
+    return provider.health_path

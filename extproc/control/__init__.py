@@ -1,0 +1,1 @@
+"""What Envoy is told: clusters and endpoints over ADS, and the configuration it starts with."""

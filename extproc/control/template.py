@@ -1,0 +1,61 @@
+"""envoy/envoy.yaml, filled in.
+
+A placeholder is the whole of a quoted scalar, `"${NAME}"` or `"${NAME:-default}"`, so the template stays YAML that any
+editor understands, and no value can break out of its place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_PLACEHOLDER = re.compile(r"\$\{(?P<name>[A-Z_]+)(?::-(?P<default>[^}]*))?\}")
+
+
+def template_text() -> str:
+    """The front proxy as shipped: beside this module in a wheel, in `envoy/` in a checkout."""
+    packaged = Path(__file__).with_name("envoy.yaml")
+    return (packaged if packaged.is_file() else Path(__file__).parents[2] / "envoy" / "envoy.yaml").read_text("utf-8")
+
+
+def fill(text: str, values: Mapping[str, str | int]) -> dict[str, Any]:
+    """The template as a document, with `values` in place of placeholders.
+
+    Raises:
+        ValueError: a placeholder without value or default, or a value that nothing asks for.
+    """
+    unused = set(values)
+
+    def filled(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {key: filled(value) for key, value in node.items()}
+        if isinstance(node, list):
+            return [filled(item) for item in node]
+        match = _PLACEHOLDER.fullmatch(node) if isinstance(node, str) else None
+        if match is None:
+            return node
+        unused.discard(match["name"])
+        if match["name"] in values:
+            return values[match["name"]]
+        if match["default"] is None:
+            raise ValueError(f"envoy.yaml: nothing to fill ${{{match['name']}}} in with")
+        return int(match["default"]) if match["default"].isdigit() else match["default"]
+
+    document: dict[str, Any] = filled(yaml.safe_load(text))
+    if unused:
+        raise ValueError(f"envoy.yaml has no placeholder for {', '.join(sorted(unused))}")
+    return document
+
+
+class _PlainDumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: object) -> bool:
+        return True  # what is used twice is written twice: easier to read than anchors named id001
+
+
+def to_yaml(document: Mapping[str, Any]) -> str:
+    """A document as YAML in the order of its keys, without anchors."""
+    return yaml.dump(dict(document), Dumper=_PlainDumper, sort_keys=False, width=120, allow_unicode=True)

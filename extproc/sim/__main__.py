@@ -1,0 +1,7 @@
+"""`python -m extproc.sim` is `kvgate sim`."""
+
+import sys
+
+from extproc.sim.main import main
+
+sys.exit(main())

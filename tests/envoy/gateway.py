@@ -1,0 +1,171 @@
+"""`kvgate run` under test: start it, speak to it, hurt it, stop it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import aiohttp
+import psutil
+import yaml
+from openai import AsyncOpenAI
+
+DEADLINE_S = 30.0
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on; all different."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+class Gateway:
+    """A running `kvgate run`.
+
+    Args:
+        replicas: how many simulated replicas.
+        provider: further settings of the mock provider.
+        sections: whole sections of the configuration, laid over the default.
+    """
+
+    def __init__(self, replicas: int = 3, provider: dict[str, Any] | None = None, **sections: Any) -> None:
+        self.port, self.admin_port, *sim_ports = free_ports(2 + replicas)
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.replicas = {f"r{i}": f"http://127.0.0.1:{port}" for i, port in enumerate(sim_ports)}
+        self.dir = Path(tempfile.mkdtemp(prefix="kvgate-test-"))
+        self.config: dict[str, Any] = {
+            "server": {"host": "127.0.0.1", "port": self.port, "log_level": "DEBUG"},
+            "envoy": {"admin_port": self.admin_port, "concurrency": 1},
+            "processor": {"run_dir": str(self.dir / "run"), "drain_timeout_s": 5},
+            "providers": [
+                {
+                    "name": "sims",
+                    "type": "mock",
+                    "tokens_per_second": 2000,
+                    "prefill_tokens_per_second": 50_000,
+                    "replicas": [{"name": name, "url": url} for name, url in self.replicas.items()],
+                    **(provider or {}),
+                }
+            ],
+            "models": [{"name": "m", "deployments": [{"provider": "sims"}]}],
+        }
+        for section, content in sections.items():
+            if isinstance(content, dict):
+                self.config.setdefault(section, {}).update(content)
+            else:
+                self.config[section] = content
+        self._log = self.dir / "log"
+
+    async def __aenter__(self) -> Gateway:
+        self.write_config()
+        with self._log.open("wb") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "extproc", "run", "-c", str(self.dir / "kvgate.yaml"), stdout=log, stderr=log
+            )
+        self.http = aiohttp.ClientSession(self.url, timeout=aiohttp.ClientTimeout(60))
+        self.openai = AsyncOpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=60)
+        try:
+            await self.until_logged("KVGate serves on")
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.http.close()
+        await self.openai.close()
+        if self.process.returncode is None:
+            self.process.send_signal(signal.SIGTERM)
+            await asyncio.wait_for(self.process.wait(), DEADLINE_S)
+        if error is not None:
+            print(self.log[-20_000:])
+        shutil.rmtree(self.dir)
+
+    @property
+    def log(self) -> str:
+        """All that the gateway and its children have printed so far."""
+        return self._log.read_text(errors="replace")
+
+    def write_config(self) -> None:
+        """Puts `config` where the gateway reads it, in one step."""
+        staged = self.dir / "kvgate.yaml.tmp"
+        staged.write_text(yaml.safe_dump(self.config))
+        staged.replace(self.dir / "kvgate.yaml")
+
+    def pid(self, command: str) -> int:
+        """The pid of the child whose command line holds `command`: `serve`, `envoy`, or a replica's name."""
+        for child in psutil.Process(self.process.pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess):  # or a zombie, just killed
+                if command in child.cmdline() or (command == "envoy" and child.name() == "envoy"):
+                    return child.pid
+        raise LookupError(command)
+
+    def kill(self, command: str) -> None:
+        """Ends a child with SIGKILL."""
+        os.kill(self.pid(command), signal.SIGKILL)
+
+    async def until_logged(self, text: str, *, times: int = 1) -> None:
+        """Waits for a line of the log."""
+        await until(lambda: self.log.count(text) >= times, lambda: f"{text!r} in the log:\n{self.log[-4000:]}")
+
+    async def sim_state(self, replica: str) -> dict[str, Any]:
+        """What a simulated replica says of itself."""
+        async with self.http.get(f"{self.replicas[replica]}/sim/state") as response:
+            state: dict[str, Any] = await response.json()
+            return state
+
+    async def fault(self, replica: str, **fault: Any) -> None:
+        """Sets a fault switch of a simulated replica."""
+        async with self.http.post(f"{self.replicas[replica]}/sim/faults", json=fault) as response:
+            assert response.status == 200, await response.text()
+
+    async def chat(self, *content: Any, **fields: Any) -> aiohttp.ClientResponse:
+        """A blocking chat request; the response is read whole."""
+        parts = [{"type": "text", "text": part} if isinstance(part, str) else part for part in content]
+        body = {"model": "m", "max_tokens": 2, "messages": [{"role": "user", "content": parts}], **fields}
+        async with self.post(body) as response:
+            await response.read()
+            return response
+
+    def post(self, body: Any, path: str = "/v1/chat/completions") -> Any:
+        """A POST of a JSON body, of any size."""
+        data = io.BytesIO(json.dumps(body).encode())
+        return self.http.post(path, data=data, headers={"content-type": "application/json"})
+
+
+async def until(condition: Any, describe: Any, deadline_s: float = DEADLINE_S) -> None:
+    """Waits until `condition()` holds; it may be a coroutine function.
+
+    Raises:
+        TimeoutError: with what `describe()` says.
+    """
+    loop = asyncio.get_running_loop()
+    give_up_s = loop.time() + deadline_s
+    while True:
+        holds = condition()
+        if asyncio.iscoroutine(holds):
+            holds = await holds
+        if holds:
+            return
+        if loop.time() > give_up_s:
+            raise TimeoutError(describe())
+        await asyncio.sleep(0.02)

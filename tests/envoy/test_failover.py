@@ -1,0 +1,145 @@
+"""Replicas and the processor fail, and requests do not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.envoy.gateway import Gateway, until
+
+CHAT = "/v1/chat/completions"
+STORY = "It was a dark and stormy night in the data centre. " * 30
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"mode": "error", "status": 503},
+        {"mode": "error", "status": 500},
+        {"mode": "error", "status": 429},
+        {"mode": "refuse"},
+    ],
+    ids=lambda fault: str(fault.get("status", fault["mode"])),
+)
+async def test_a_failing_replica_is_replaced_and_the_one_that_served_is_warm_next_time(
+    gateway: Gateway, fault: dict[str, Any]
+) -> None:
+    home = (await gateway.chat(STORY)).headers["x-kvgate-replica"]
+    await gateway.fault(home, **fault, times=1)
+    saved = await gateway.chat(STORY, "more")
+    assert saved.status == 200
+    stand_in = saved.headers["x-kvgate-replica"]
+    assert stand_in != home
+    again = await gateway.chat(STORY, "more", "and more")
+    assert json.loads(await again.text())["usage"]["prompt_tokens_details"]["cached_tokens"] > 200
+
+
+async def test_a_replica_that_fails_again_and_again_is_set_aside() -> None:
+    async with Gateway(routing={"strategy": "round_robin"}) as gateway:
+        await gateway.fault("r1", mode="error", status=503)
+        for turn in range(9):
+            assert (await gateway.chat(f"turn {turn}")).status == 200
+        await gateway.until_logged("replica r1 failed 3 times in a row; set aside")
+
+
+async def test_an_answer_cut_in_the_middle_leaks_no_count(gateway: Gateway) -> None:
+    for name in gateway.replicas:
+        await gateway.fault(name, mode="reset_midstream", after_tokens=2, times=1)
+    for _ in range(3):
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await gateway.chat("hi", stream=True, max_tokens=50)
+    assert (await gateway.chat("hi", stream=True)).status == 200
+    assert_no_request_is_counted(gateway)
+
+
+async def test_streams_survive_the_death_of_a_replica_unless_they_had_begun(gateway: Gateway) -> None:
+    outcomes = await under_load(gateway, 50, lambda: kill_replica(gateway, "r1"), stream=True)
+    assert set(outcomes) <= {"ok", "cut in mid-stream"}, outcomes
+    assert outcomes["ok"] >= 50
+
+
+async def test_blocking_requests_survive_the_death_of_a_replica(gateway: Gateway) -> None:
+    assert set(await under_load(gateway, 50, lambda: kill_replica(gateway, "r1"), stream=False)) == {"ok"}
+
+
+async def test_no_request_fails_while_the_processor_is_killed_and_comes_back(gateway: Gateway) -> None:
+    async def kill_processor() -> None:
+        gateway.kill("serve")
+        await gateway.until_logged("processor listens on", times=2)
+
+    outcomes = await under_load(gateway, 20, kill_processor, stream=True)
+    assert set(outcomes) == {"ok"}
+    await gateway.until_logged("processor was killed by SIGKILL")
+    assert (await gateway.chat(STORY)).headers["x-kvgate-predicted-cached-tokens"]
+
+
+async def test_without_a_processor_requests_are_served_blind(gateway: Gateway) -> None:
+    gateway.kill("serve")
+    answer = await gateway.chat("hello")
+    assert answer.status == 200
+    assert answer.headers["x-kvgate-replica"] in gateway.replicas
+
+
+async def test_a_replica_that_hangs_is_left_for_another() -> None:
+    async with Gateway(server={"request_timeout_s": 1}) as gateway:
+        home = (await gateway.chat(STORY)).headers["x-kvgate-replica"]
+        await gateway.fault(home, mode="hang", times=1)
+        saved = await gateway.chat(STORY, "more")
+        assert saved.status == 200
+        assert saved.headers["x-kvgate-replica"] != home
+
+
+def assert_no_request_is_counted(gateway: Gateway) -> None:
+    """The last decision saw every replica idle."""
+    last = next(line for line in reversed(gateway.log.splitlines()) if "prefix_kv_aware/" in line)
+    assert last.count("inflight=0") == len(gateway.replicas), last
+
+
+async def kill_replica(gateway: Gateway, name: str) -> None:
+    gateway.kill(name)
+    await gateway.until_logged(f"replica {name} was killed by SIGKILL")
+
+
+async def under_load(gateway: Gateway, clients: int, fault: Any, *, stream: bool) -> Counter[str]:
+    """What becomes of requests of `clients` concurrent clients before, while and after `fault()` happens."""
+    outcomes: Counter[str] = Counter()
+    over = asyncio.Event()
+
+    async def client(number: int) -> None:
+        turn = 0
+        while not over.is_set() or turn < 3:
+            outcomes[await ask(gateway, f"{number}-{turn} ", stream)] += 1
+            turn += 1
+
+    tasks = [asyncio.create_task(client(number)) for number in range(clients)]
+    await until(lambda: sum(outcomes.values()) > clients, lambda: f"load: {outcomes}")
+    await fault()
+    before = sum(outcomes.values())
+    await until(lambda: sum(outcomes.values()) > before + clients, lambda: f"load: {outcomes}")
+    over.set()
+    await asyncio.gather(*tasks)
+    return outcomes
+
+
+async def ask(gateway: Gateway, text: str, stream: bool) -> str:
+    body = {
+        "model": "m",
+        "messages": [{"role": "user", "content": text * 20}],
+        "max_tokens": 20,
+        "stream": stream,
+    }
+    begun = False  # engines send the headers of a stream before its first token: from there on nobody can retry
+    try:
+        async with gateway.http.post(CHAT, json=body) as response:
+            if response.status != 200:
+                return f"{response.status} {await response.text()}"
+            begun = stream
+            await response.read()
+    except aiohttp.ClientError as error:
+        return "cut in mid-stream" if begun else f"{type(error).__name__} before the answer"
+    return "ok"
