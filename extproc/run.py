@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import signal
@@ -22,6 +23,7 @@ from extproc.supervisor import Program, Supervisor, envoy_program, python_progra
 log = logging.getLogger(__name__)
 
 _SIM = "replica "
+_PROCESSOR_WITHIN_S = 10.0
 
 
 class PortTaken(Exception):
@@ -55,6 +57,7 @@ async def run(
         await supervisor.replace(simulators(settings), among=_SIM)
         drain_s = settings.processor.drain_timeout_s
         supervisor.add(python_program("processor", "serve", "-c", str(path), *overrides, stop_within_s=drain_s + 5))
+        await _until_listening(settings.processor_address)
         supervisor.add(_envoy(settings), before_stop=lambda: asyncio.wait_for(_drain_envoy(settings), drain_s))
         tasks = [
             asyncio.create_task(_announce_when_ready(settings, announce)),
@@ -145,9 +148,42 @@ async def _announce_when_ready(settings: Settings, announce: Callable[[str], Non
     host = settings.server.host
     shown = "localhost" if host in ("0.0.0.0", "::", "127.0.0.1") else host
     url = f"http://{shown}:{settings.server.port}"
-    while not await _answers(url + "/readyz"):
+    while not (await _answers(url + "/readyz") and await _has_healthy_replica(settings)):
         await asyncio.sleep(0.1)
     announce(f"KVGate serves on {url} (models: {', '.join(model.name for model in settings.models)})")
+
+
+async def _until_listening(address: str) -> None:
+    """Waits for the processor, since an Envoy that comes first would serve before it knows any cluster.
+
+    Not for ever: a processor that does not start must not keep Envoy, and its health page, down.
+    """
+    give_up_s = asyncio.get_running_loop().time() + _PROCESSOR_WITHIN_S
+    while asyncio.get_running_loop().time() < give_up_s:
+        try:
+            if address.startswith("unix:"):
+                _, writer = await asyncio.open_unix_connection(address.removeprefix("unix:"))
+            else:
+                _, writer = await asyncio.open_connection(*address.rsplit(":", 1))
+        except OSError:
+            await asyncio.sleep(0.05)
+            continue
+        writer.close()
+        return
+
+
+async def _has_healthy_replica(settings: Settings) -> bool:
+    """Whether Envoy knows the clusters and has found a replica alive."""
+    admin = f"http://{settings.envoy.admin_host}:{settings.envoy.admin_port}"
+    try:
+        listing = json.loads(await asyncio.to_thread(_fetch, admin + "/clusters?format=json"))
+    except OSError:
+        return False
+    return any(
+        cluster.get("added_via_api") and not host.get("health_status", {}).get("failed_active_health_check")
+        for cluster in listing.get("cluster_statuses", [])
+        for host in cluster.get("host_statuses", [])
+    )
 
 
 async def _follow(watch: FileWatch, load: Callable[[], Settings], supervisor: Supervisor) -> None:

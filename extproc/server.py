@@ -24,10 +24,12 @@ from extproc.config.settings import Settings
 from extproc.config.topology import Topology
 from extproc.config.watch import FileWatch
 from extproc.control.ads import AggregatedDiscovery
+from extproc.control.resources import Upstream
 from extproc.control.snapshot import Snapshot
-from extproc.fleet.events import Lapsed, ReplicaProven, ReplicaUp
-from extproc.fleet.feeds import addresses, config, health
+from extproc.fleet.events import Lapsed
+from extproc.fleet.feeds import addresses, config
 from extproc.fleet.feeds.access_log import AccessLog
+from extproc.fleet.feeds.health import HealthFeed
 from extproc.fleet.index import CacheIndex
 from extproc.fleet.state import Fleet
 from extproc.gateway.catalog import Catalog, Directory
@@ -93,7 +95,6 @@ class Processor:
         self._health = grpc_health.aio.HealthServicer()
         self._server = self._build_server()
         self._background: list[asyncio.Task[None]] = []
-        self._joining: dict[str, asyncio.Task[None]] = {}  # by replica
 
     async def run(self) -> None:
         """Serves until SIGTERM or SIGINT, then drains."""
@@ -121,7 +122,8 @@ class Processor:
         await self._server.start()
         for service in ("", SERVICE):
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
-        self._background = [asyncio.create_task(self._resolve_again()), asyncio.create_task(self._sweep())]
+        health = HealthFeed(self.fleet, lambda: self._catalog.current.topology.health_urls, self._clock)
+        self._background = [asyncio.create_task(each) for each in (self._resolve_again(), self._sweep(), health.run())]
         if self._watch is not None:
             self._background.append(asyncio.create_task(self._follow(self._watch)))
         log.info("processor listens on %s; replicas: %s", address, ", ".join(self.fleet.replicas) or "none")
@@ -130,10 +132,9 @@ class Processor:
         """Lets streams in flight end, for at most `drain_timeout_s`."""
         log.info("draining")
         await self._health.enter_graceful_shutdown()
-        tasks = [*self._background, *self._joining.values()]
-        for task in tasks:
+        for task in self._background:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._background, return_exceptions=True)
         self._discovery.close()
         self._access_log.close()
         await self._server.stop(self._configuration.settings.processor.drain_timeout_s)
@@ -155,11 +156,7 @@ class Processor:
         strategy = previous.strategy if previous.routing == settings.routing else build_strategy(settings.routing)
         for event in config.changes(self.fleet.replicas, topology.replicas, self._clock.now()):
             self.fleet.apply(event)
-            if joining := self._joining.pop(event.replica, None):
-                joining.cancel()
-            if isinstance(event, ReplicaUp):
-                self._joining[event.replica] = asyncio.create_task(self._prove(event.replica, topology))
-        self._discovery.publish(Snapshot.of(topology, found))
+        self._discovery.publish(Snapshot.of(topology, found, _upstream(settings)))
         self._catalog.current = Directory(topology, settings.routing, strategy, found)
 
     async def _follow(self, watch: FileWatch) -> None:
@@ -174,15 +171,6 @@ class Processor:
             else:
                 log.info("configuration reloaded; replicas: %s", ", ".join(self.fleet.replicas) or "none")
 
-    async def _prove(self, name: str, topology: Topology) -> None:
-        """Waits until a new replica answers its health check; one without any is taken at its word."""
-        replica = topology.replicas[name]
-        pool = next(pool for pool in topology.pools.values() if name in [each.name for each in pool.replicas])
-        if (url := pool.health_url(replica)) is not None:
-            await health.until_healthy(url)
-        self.fleet.apply(ReplicaProven(self._clock.now(), name))
-        log.info("replica %s is ready", name)
-
     async def _resolve_again(self) -> None:
         while True:
             await asyncio.sleep(_RESOLVE_INTERVAL_S)
@@ -190,7 +178,7 @@ class Processor:
             found = await addresses.resolve(current.topology.replicas, current.addresses)
             if found != current.addresses and current is self._catalog.current:
                 log.info("addresses changed: %s", found)
-                self._discovery.publish(Snapshot.of(current.topology, found))
+                self._discovery.publish(Snapshot.of(current.topology, found, _upstream(self._configuration.settings)))
                 self._catalog.current = Directory(current.topology, current.routing, current.strategy, found)
 
     async def _sweep(self) -> None:
@@ -227,6 +215,11 @@ class Processor:
         ]
         reflection.enable_server_reflection(names, server)
         return server
+
+
+def _upstream(settings: Settings) -> Upstream:
+    routing = settings.routing
+    return Upstream(routing.failure_threshold, routing.cooldown_s, Upstream.system_ca_file())
 
 
 async def serve(

@@ -6,7 +6,7 @@ import contextlib
 import json
 import sys
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,12 +53,15 @@ class Gateway:
 
 
 @contextlib.contextmanager
-def gateway(sections: Mapping[str, Any], folder: Path, *, envoy_threads: int | None = None) -> Iterator[Gateway]:
+def gateway(
+    sections: Mapping[str, Any], folder: Path, *, envoy_threads: int | None = None, ready_urls: Sequence[str] = ()
+) -> Iterator[Gateway]:
     """A gateway with the given `providers`, `models` and `routing`; stopped at the end.
 
     Args:
         folder: an empty or new one.
         envoy_threads: default: one per core.
+        ready_urls: must answer as well before it is given out.
     """
     folder.mkdir(parents=True, exist_ok=True)
     port, admin_port = free_ports(2)
@@ -72,6 +75,10 @@ def gateway(sections: Mapping[str, Any], folder: Path, *, envoy_threads: int | N
     file.write_text(yaml.safe_dump(config, sort_keys=False))
     url = f"http://127.0.0.1:{port}"
     with running([sys.executable, "-m", "extproc", "run", "-c", str(file)], log) as process:
-        # Said once the processor and the replicas answer; /readyz alone could be the KV-blind route.
-        until_ready(process, log, lambda: "KVGate serves on" in tail(log) and answers(url + "/readyz"), "kvgate run")
+        must_answer = [url + "/readyz", *ready_urls]
+        until_ready(process, log, lambda: _said_so(log) and all(map(answers, must_answer)), "kvgate run")
         yield Gateway(url, f"http://127.0.0.1:{admin_port}", process.pid, log)
+
+
+def _said_so(log: Path) -> bool:
+    return "KVGate serves on" in log.read_text(errors="replace")

@@ -28,7 +28,7 @@ _REPLY = {
         "prompt_tokens_details": {"cached_tokens": 64},
     },
 }
-# `return` alone answers before it has read the body. So mirror reads it whole, in memory; then empty_gif, which knows no
+# `return` alone answers before it has read the body. So mirror reads it whole, in memory; empty_gif, which knows no
 # POST, gives way to the reply. mirror's copy of the request ends in nothing.
 _NGINX = """\
 daemon off;

@@ -102,3 +102,8 @@ class Topology:
     def replicas(self) -> dict[str, Replica]:
         """Every replica once, by name."""
         return {replica.name: replica for pool in self.pools.values() for replica in pool.replicas}
+
+    @property
+    def health_urls(self) -> dict[str, str | None]:
+        """Where each replica says whether it can serve, by name; None for one that has no such page."""
+        return {replica.name: pool.health_url(replica) for pool in self.pools.values() for replica in pool.replicas}

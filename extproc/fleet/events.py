@@ -25,7 +25,7 @@ class ReplicaUp:
 
 @dataclass(frozen=True, slots=True)
 class ReplicaProven:
-    """A replica that joined has shown that it can serve."""
+    """A replica that is new, or was set aside, has shown that it can serve."""
 
     at_s: float
     replica: str

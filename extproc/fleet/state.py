@@ -37,7 +37,9 @@ class ReplicaState:
         routed: requests ever sent there as first choice.
         turn: number of the latest request sent there, counted over the fleet; 0 if there was none.
         failures: first choices in a row that it did not serve.
-        aside_until_s: no first choice before that time, unless there is nobody else; infinite for one not yet proven.
+        proven: it serves, as far as is known. One that is new or failed too often is not, and is used only when there
+            is nobody else, until `ReplicaProven`.
+        ask_after_s: not worth asking before that time whether it serves.
     """
 
     name: str
@@ -47,7 +49,8 @@ class ReplicaState:
     routed: int = 0
     turn: int = 0
     failures: int = 0
-    aside_until_s: float = -math.inf
+    proven: bool = True
+    ask_after_s: float = -math.inf
 
 
 @dataclass(slots=True)
@@ -64,7 +67,7 @@ class Fleet:
 
     Args:
         failure_threshold: failures in a row before a replica is set aside.
-        cooldown_s: for how long.
+        cooldown_s: how long it is left alone before it is asked whether it serves again.
     """
 
     def __init__(self, index: CacheIndex, *, failure_threshold: int = 3, cooldown_s: float = 15.0) -> None:
@@ -107,12 +110,12 @@ class Fleet:
         state = self._replicas.setdefault(event.replica, ReplicaState(event.replica))
         state.draining = False
         state.failures = 0
-        state.aside_until_s = event.at_s if event.proven else math.inf
+        state.proven = event.proven
 
     def _replica_proven(self, event: ReplicaProven) -> None:
-        state = self._replicas.get(event.replica)
-        if state is not None and state.aside_until_s == math.inf:
-            state.aside_until_s = event.at_s
+        if state := self._replicas.get(event.replica):
+            state.proven = True
+            state.failures = 0
 
     def _replica_draining(self, event: ReplicaDraining) -> None:
         if state := self._replicas.get(event.replica):
@@ -206,6 +209,7 @@ class Fleet:
             return
         state.failures += 1
         if state.failures >= self._failure_threshold:
-            if state.aside_until_s <= at_s:
+            if state.proven:
                 log.warning("replica %s failed %d times in a row; set aside", replica, state.failures)
-            state.aside_until_s = max(state.aside_until_s, at_s + self._cooldown_s)
+            state.proven = False
+            state.ask_after_s = at_s + self._cooldown_s

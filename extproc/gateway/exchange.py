@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_FIRST_CHUNK_IS_FIRST_TOKEN = frozenset({Endpoint.CHAT_COMPLETIONS, Endpoint.COMPLETIONS})
+"""Streams of the other endpoints open with an event that says only that they have begun."""
+
 
 class Exchange:
     """What is known of one request so far; each phase adds to it.
@@ -98,7 +101,7 @@ class Exchange:
         self.endpoint = route
         if headers.end_of_stream:
             raise BadRequest("The request body is empty.")
-        self._timed = self._gateway.first_token_sampler.take()
+        self._timed = route in _FIRST_CHUNK_IS_FIRST_TOKEN and self._gateway.first_token_sampler.take()
         return wire.CONTINUE_HEADERS_TIMED if self._timed else wire.CONTINUE_HEADERS
 
     def _own_page(self, route: Page | OneModel | Options) -> bytes:

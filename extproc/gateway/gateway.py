@@ -27,7 +27,7 @@ class Gateway:
         self.clock = clock
         self.first_token_sampler = first_token_sampler
         self.started_unix_s = started_unix_s
-        self.steps: tuple[Step, ...] = (Understand(), Fingerprint(), Route(fleet, clock))
+        self.steps: tuple[Step, ...] = (Understand(), Fingerprint(), Route(fleet))
         self._run = secrets.token_hex(4)  # tickets of an earlier run of the processor mean nothing to this one
         self._exchanges = 0
 
@@ -39,5 +39,4 @@ class Gateway:
     @property
     def ready(self) -> bool:
         """Whether any replica may be given work."""
-        now_s = self.clock.now()
-        return any(not state.draining and state.aside_until_s <= now_s for state in self.fleet.replicas.values())
+        return any(state.proven and not state.draining for state in self.fleet.replicas.values())

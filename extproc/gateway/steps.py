@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Protocol
 from extproc.api.body import parse
 from extproc.api.errors import ModelNotFound, NoReplica
 from extproc.api.rewrite import replace_model
-from extproc.clock import Clock
 from extproc.config.topology import Model, Pool, Replica, Target
 from extproc.fleet.state import Fleet
 from extproc.gateway.wire import Destination
@@ -61,9 +60,8 @@ class Fingerprint:
 class Route:
     """Chain and fleet state -> ranking and destination."""
 
-    def __init__(self, fleet: Fleet, clock: Clock) -> None:
+    def __init__(self, fleet: Fleet) -> None:
         self._fleet = fleet
-        self._clock = clock
 
     async def __call__(self, exchange: Exchange) -> None:
         directory = exchange.directory
@@ -77,10 +75,9 @@ class Route:
         exchange.destination = _destination(exchange, ranking)
 
     def _candidates(self, exchange: Exchange) -> list[Candidate]:
-        """Replicas that may serve; those set aside after failures only if there is nobody else."""
+        """Replicas that may serve; those that are not proven only if there is nobody else."""
         fleet, addresses = self._fleet, exchange.directory.addresses
         matched = fleet.index.match(exchange.chain)
-        now_s = self._clock.now()
         ready: list[Candidate] = []
         aside: list[Candidate] = []
         for target in exchange.model.targets:
@@ -96,7 +93,7 @@ class Route:
                     matched_tokens=matched.get(name, 0),
                     held_tokens=fleet.index.tokens(name),
                 )
-                (aside if state.aside_until_s > now_s else ready).append(candidate)
+                (ready if state.proven else aside).append(candidate)
         return ready or aside
 
 

@@ -1,4 +1,4 @@
-"""Whatever a client sends: a clear answer in OpenAI's shape, with a request id, and nothing lost or logged as a fault."""
+"""Whatever a client sends: a clear answer in OpenAI's shape, with a request id; nothing is lost, no fault is logged."""
 
 from __future__ import annotations
 

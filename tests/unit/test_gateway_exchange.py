@@ -233,15 +233,15 @@ async def test_readiness_follows_the_fleet() -> None:
     bench = Bench()
     ready = await bench.headers(bench.gateway.open(), "/readyz", "GET", end=True)
     for name in ("a", "b"):
-        bench.fleet.replicas[name].aside_until_s = 99.0
+        bench.fleet.replicas[name].proven = False
     unready = await bench.headers(bench.gateway.open(), "/readyz", "GET", end=True)
     assert (ready.immediate_response.status.code, unready.immediate_response.status.code) == (200, 503)
 
 
-async def test_replicas_set_aside_serve_when_nobody_else_can() -> None:
+async def test_replicas_in_doubt_serve_when_nobody_else_can() -> None:
     bench = Bench()
     for name in ("a", "b"):
-        bench.fleet.replicas[name].aside_until_s = 99.0
+        bench.fleet.replicas[name].proven = False
     assert set_headers(await bench.post(CHAT))["x-kvgate-cluster"] == "pool"
 
 

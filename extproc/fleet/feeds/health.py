@@ -1,30 +1,60 @@
-"""When a replica that joins can serve: its own health page, asked until it says so.
+"""Which replicas have become able to serve: those in doubt are asked on their own health page until they say so.
 
-Only newcomers are asked. Once a replica serves, Envoy checks it and its requests tell how it is.
+Envoy checks health too, but its override_host policy sends a request to the replica that was named, healthy or not. So
+the brain must not name one in doubt.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Mapping
 
 import aiohttp
 
+from extproc.clock import Clock
+from extproc.fleet.events import ReplicaProven
+from extproc.fleet.state import Fleet
+
 log = logging.getLogger(__name__)
 
-_FIRST_WAIT_S = 0.2
-_LONGEST_WAIT_S = 2.0
+_INTERVAL_S = 0.25
 _ANSWER_WITHIN_S = 2.0
 
 
-async def until_healthy(url: str) -> None:
-    """Returns as soon as a GET of `url` answers 200."""
-    wait_s = _FIRST_WAIT_S
-    timeout = aiohttp.ClientTimeout(total=_ANSWER_WITHIN_S)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
-        while not await _is_healthy(session, url):
-            await asyncio.sleep(wait_s)
-            wait_s = min(wait_s * 1.5, _LONGEST_WAIT_S)
+class HealthFeed:
+    """Asks every replica that is not proven, and applies `ReplicaProven` when it answers 200.
+
+    Args:
+        urls: gives the health page of each replica by name; None for one that has none and is taken at its word.
+    """
+
+    def __init__(self, fleet: Fleet, urls: Callable[[], Mapping[str, str | None]], clock: Clock) -> None:
+        self._fleet = fleet
+        self._urls = urls
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Asks for ever."""
+        timeout = aiohttp.ClientTimeout(total=_ANSWER_WITHIN_S)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            while True:
+                doubtful = self._doubtful()
+                await asyncio.gather(*(self._ask(session, name, url) for name, url in doubtful.items()))
+                await asyncio.sleep(_INTERVAL_S)
+
+    def _doubtful(self) -> dict[str, str | None]:
+        now_s, urls = self._clock.now(), self._urls()
+        return {
+            name: urls[name]
+            for name, state in self._fleet.replicas.items()
+            if not state.proven and state.ask_after_s <= now_s and name in urls
+        }
+
+    async def _ask(self, session: aiohttp.ClientSession, name: str, url: str | None) -> None:
+        if url is None or await _is_healthy(session, url):
+            self._fleet.apply(ReplicaProven(self._clock.now(), name))
+            log.info("replica %s serves", name)
 
 
 async def _is_healthy(session: aiohttp.ClientSession, url: str) -> bool:

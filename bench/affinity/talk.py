@@ -1,0 +1,108 @@
+"""Holds the conversations, a few at a time, and notes what came of each request."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from bench.affinity.workload import MODEL, Conversation
+
+_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One request.
+
+    Args:
+        conversation: its image.
+        turn: 0 is the first.
+        replica: that served, as `x-kvgate-replica` says.
+        ttft_s: from sending to the first chunk with content; nan if there was none.
+        prompt_tokens: as the engine counted them.
+        cached_tokens: of those, found in the engine's cache.
+        predicted_tokens: what the gateway expected to be cached.
+        failure: why there is no answer; empty if there is one.
+    """
+
+    conversation: int
+    turn: int
+    replica: str = ""
+    ttft_s: float = float("nan")
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    predicted_tokens: int = 0
+    failure: str = ""
+
+
+async def hold(url: str, talks: Sequence[Conversation], *, concurrency: int, max_tokens: int) -> list[Turn]:
+    """All turns of all conversations; each of `concurrency` workers takes the next conversation and holds it to its end."""
+    waiting = iter(talks)
+    done: list[Turn] = []
+    connector = aiohttp.TCPConnector(limit=0)
+    timeout = aiohttp.ClientTimeout(_TIMEOUT_S)
+    async with aiohttp.ClientSession(url, connector=connector, timeout=timeout) as http:
+
+        async def work() -> None:
+            for talk in waiting:
+                await _hold_one(http, talk, done, max_tokens)
+
+        await asyncio.gather(*(work() for _ in range(concurrency)))
+    return done
+
+
+async def _hold_one(http: aiohttp.ClientSession, talk: Conversation, done: list[Turn], max_tokens: int) -> None:
+    messages: list[dict[str, Any]] = []
+    for number in range(len(talk.questions)):
+        messages.append(talk.question(number) if number else talk.opening())
+        turn, answer = await _ask(http, talk.number, number, messages, max_tokens)
+        done.append(turn)
+        if turn.failure:
+            return
+        messages.append({"role": "assistant", "content": answer})
+
+
+async def _ask(
+    http: aiohttp.ClientSession, conversation: int, number: int, messages: list[dict[str, Any]], max_tokens: int
+) -> tuple[Turn, str]:
+    body = {"model": MODEL, "messages": messages, "max_tokens": max_tokens, "seed": conversation}
+    body |= {"stream": True, "stream_options": {"include_usage": True}}
+    data = io.BytesIO(json.dumps(body).encode())
+    pieces: list[str] = []
+    usage: dict[str, Any] = {}
+    ttft_s = float("nan")
+    sent_s = time.perf_counter()
+    try:
+        async with http.post(
+            "/v1/chat/completions", data=data, headers={"content-type": "application/json"}
+        ) as response:
+            if response.status != 200:
+                text = (await response.text())[:200]
+                return Turn(conversation, number, failure=f"status {response.status}: {text}"), ""
+            replica = response.headers.get("x-kvgate-replica", "")
+            predicted = int(response.headers.get("x-kvgate-predicted-cached-tokens") or 0)
+            async for line in response.content:
+                if not line.startswith(b"data: {"):
+                    continue
+                chunk = json.loads(line[len(b"data: ") :])
+                usage = chunk.get("usage") or usage
+                piece = "".join(choice["delta"].get("content") or "" for choice in chunk.get("choices", ()))
+                if piece and not pieces:
+                    ttft_s = time.perf_counter() - sent_s
+                if piece:
+                    pieces.append(piece)
+    except (aiohttp.ClientError, asyncio.TimeoutError) as error:
+        return Turn(conversation, number, failure=f"{type(error).__name__}: {error}"), ""
+    if not pieces or not usage or not replica:
+        return Turn(conversation, number, failure="the answer has no content, no usage or no x-kvgate-replica"), ""
+    details = usage.get("prompt_tokens_details") or {}
+    cached = details.get("cached_tokens") or 0
+    turn = Turn(conversation, number, replica, ttft_s, usage["prompt_tokens"], cached, predicted)
+    return turn, "".join(pieces)
