@@ -55,6 +55,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--repeats", type=int, default=3, help="of every variant, each on a fresh gateway")
     add("--words", type=int, default=40, help="of a question")
     add("--max-tokens", type=int, default=64, help="of an answer")
+    add("--think-ms", type=float, default=300.0, help="longest pause of a user between two turns")
     add("--prefill", type=float, default=8000.0, help="tokens/s of a replica")
     add("--decode", type=float, default=200.0, help="tokens/s of a lone stream")
     add("--seed", type=int, default=_SEED, help="of images and texts; each repeat has its own, counted up from here")
@@ -115,7 +116,15 @@ def _once(variant: Variant, arguments: argparse.Namespace, seed: int) -> list[Tu
         tempfile.TemporaryDirectory(prefix="kvgate-bench-") as folder,
         gateway(sections, Path(folder), ready_urls=[f"http://127.0.0.1:{port}/health" for port in ports]) as ours,
     ):
-        return asyncio.run(hold(ours.url, talks, concurrency=arguments.concurrency, max_tokens=arguments.max_tokens))
+        return asyncio.run(
+            hold(
+                ours.url,
+                talks,
+                concurrency=arguments.concurrency,
+                max_tokens=arguments.max_tokens,
+                think_s=arguments.think_ms / 1000,
+            )
+        )
 
 
 def _replicas(count: int) -> list[str]:

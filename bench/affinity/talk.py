@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,8 +43,15 @@ class Turn:
     failure: str = ""
 
 
-async def hold(url: str, talks: Sequence[Conversation], *, concurrency: int, max_tokens: int) -> list[Turn]:
-    """All turns of all conversations; each of `concurrency` workers takes the next conversation and holds it to its end."""
+async def hold(
+    url: str, talks: Sequence[Conversation], *, concurrency: int, max_tokens: int, think_s: float
+) -> list[Turn]:
+    """All turns of all conversations; each of `concurrency` workers takes the next one and holds it to its end.
+
+    Args:
+        think_s: the longest that a user thinks between two turns; without it all conversations move in step, which
+            makes round robin look better than it is.
+    """
     waiting = iter(talks)
     done: list[Turn] = []
     connector = aiohttp.TCPConnector(limit=0)
@@ -52,15 +60,20 @@ async def hold(url: str, talks: Sequence[Conversation], *, concurrency: int, max
 
         async def work() -> None:
             for talk in waiting:
-                await _hold_one(http, talk, done, max_tokens)
+                await _hold_one(http, talk, done, max_tokens, think_s)
 
         await asyncio.gather(*(work() for _ in range(concurrency)))
     return done
 
 
-async def _hold_one(http: aiohttp.ClientSession, talk: Conversation, done: list[Turn], max_tokens: int) -> None:
+async def _hold_one(
+    http: aiohttp.ClientSession, talk: Conversation, done: list[Turn], max_tokens: int, think_s: float
+) -> None:
     messages: list[dict[str, Any]] = []
+    thought = random.Random(talk.number)
     for number in range(len(talk.questions)):
+        if number:
+            await asyncio.sleep(thought.uniform(0, think_s))
         messages.append(talk.question(number) if number else talk.opening())
         turn, answer = await _ask(http, talk.number, number, messages, max_tokens)
         done.append(turn)

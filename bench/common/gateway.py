@@ -42,7 +42,7 @@ class Gateway:
         for process in psutil.Process(self.pid).children():
             with contextlib.suppress(psutil.NoSuchProcess):
                 if process.name() == name or (name == "processor" and "serve" in process.cmdline()):
-                    return process.pid
+                    return int(process.pid)
         raise BenchFailed(f"the gateway's {name} is not running:\n{tail(self.log)}")
 
     def counters(self, pattern: str) -> dict[str, int]:

@@ -85,7 +85,7 @@ def answers(url: str) -> bool:
     """Whether a GET is answered with a 2xx."""
     try:
         with urllib.request.urlopen(url, timeout=2) as response:
-            return 200 <= response.status < 300
+            return bool(200 <= response.status < 300)
     except (OSError, urllib.error.URLError):
         return False
 

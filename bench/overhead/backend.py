@@ -7,7 +7,10 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+
+import psutil
 
 from bench.common.ports import free_ports
 from bench.common.processes import answers, find, running, until_ready
@@ -89,8 +92,6 @@ def backend(kind: str, folder: Path) -> Iterator[Backend]:
 
 @contextlib.contextmanager
 def _nginx(folder: Path) -> Iterator[Backend]:
-    import psutil
-
     ports = free_ports(_REPLICAS)
     listen = "\n".join(f"    listen 127.0.0.1:{port};" for port in ports)
     config, log = folder / "nginx.conf", folder / "nginx.log"
@@ -113,5 +114,5 @@ def _sims(folder: Path) -> Iterator[Backend]:
             log = folder / f"sim-{port}.log"
             processes.append((stack.enter_context(running(argv, log)), log, f"http://127.0.0.1:{port}{HEALTH_PATH}"))
         for process, log, url in processes:
-            until_ready(process, log, lambda url=url: answers(url), "kvgate sim")
+            until_ready(process, log, partial(answers, url), "kvgate sim")
         yield Backend(tuple(ports), tuple(process.pid for process, _, _ in processes))
