@@ -131,8 +131,7 @@ def envoy_binary(settings: Settings) -> Path:
 
 
 def _envoy(settings: Settings) -> Program:
-    run_dir = settings.run_dir
-    run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    run_dir = settings.make_run_dir()
     write_secrets(settings, run_dir)
     config = run_dir / "envoy.yaml"
     config.write_text(render_bootstrap(settings, processor_target=settings.processor_address, run_dir=run_dir))

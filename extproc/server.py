@@ -115,9 +115,10 @@ class Processor:
             RuntimeError: the address cannot be bound.
         """
         await self._adopt(self._configuration)
-        address = self._configuration.settings.processor_address
-        if address.startswith("unix:"):
-            Path(address.removeprefix("unix:")).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        settings = self._configuration.settings
+        if settings.processor.listen is None:
+            settings.make_run_dir()
+        address = settings.processor_address
         self._server.add_insecure_port(address)
         await self._server.start()
         for service in ("", SERVICE):

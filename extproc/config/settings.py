@@ -169,6 +169,17 @@ class Settings(Section):
         """Where sockets and rendered files live; by default a folder of this user and port alone."""
         return self.processor.run_dir or Path(tempfile.gettempdir()) / f"kvgate-{os.getuid()}-{self.server.port}"
 
+    def make_run_dir(self) -> Path:
+        """Creates the folder if need be, for this user's eyes only.
+
+        Raises:
+            PermissionError: it belongs to somebody else, who could then speak for Envoy or the processor.
+        """
+        self.run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.run_dir.stat().st_uid != os.getuid():
+            raise PermissionError(f"{self.run_dir} belongs to another user; set processor.run_dir")
+        return self.run_dir
+
     @property
     def processor_address(self) -> str:
         """Where the processor listens: `unix:/path` or `host:port`."""

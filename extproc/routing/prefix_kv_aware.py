@@ -7,7 +7,7 @@ in tokens that have to be computed before the first answer token. Three rules ar
 1. Stick: replicas that hold at least `affinity_threshold` of the prompt go before those that do not, and among them
    the cheapest is first, as long as going there is cheaper than computing the prompt on the best of the others.
 2. Spread: with no such replica, a smaller match does not count: it is most often a system prompt that everybody will
-   hold soon. The least queued replica is first; queues within a quarter of this prompt count as equal, and among
+   hold soon. The least queued replica is first; queues within half of this prompt count as equal, and among
    equals the one that holds least is first, so that caches fill evenly.
 3. Guard: a replica with more than `max_inflight_skew` requests in flight above the idlest goes last: one popular
    prefix then warms a second replica instead of piling up on the first.
@@ -19,7 +19,7 @@ from collections.abc import Sequence
 
 from extproc.routing.ranking import Candidate, Ranking, Score
 
-_QUEUE_TOLERANCE = 0.25
+_QUEUE_TOLERANCE = 0.5
 
 
 class PrefixKvAware:
