@@ -91,7 +91,7 @@ class Processor:
             started_unix_s=int(time.time()),
         )
         self._access_log = AccessLog(self.fleet, lambda: self._catalog.current.replica_at, self._clock)
-        self._discovery = AggregatedDiscovery()
+        self._discovery = AggregatedDiscovery(on_started=self._envoy_started)
         self._health = grpc_health.aio.HealthServicer()
         self._server = self._build_server()
         self._background: list[asyncio.Task[None]] = []
@@ -181,6 +181,12 @@ class Processor:
                 log.info("addresses changed: %s", found)
                 self._discovery.publish(Snapshot.of(current.topology, found, _upstream(self._configuration.settings)))
                 self._catalog.current = Directory(current.topology, current.routing, current.strategy, found)
+
+    def _envoy_started(self) -> None:
+        """An Envoy that starts has no requests; if it is the only one, those of its previous life are gone."""
+        if self._discovery.connected == 1:
+            now_s = self._clock.now()
+            self.fleet.apply(Lapsed(now_s, routed_before_s=now_s))
 
     async def _sweep(self) -> None:
         """Counts out requests whose end was never reported: their Envoy died, or its report was lost."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 import grpc
@@ -38,10 +38,13 @@ class Conversation:
 
     Args:
         snapshot: what Envoy should know; None until the first one is published.
+        on_started: called when this Envoy turns out to have just started: it has accepted nothing before. One that only
+            lost its connection says which version it has.
     """
 
     snapshot: Snapshot | None
     envoy: str = "?"
+    on_started: Callable[[], None] = lambda: None
     _subscriptions: dict[str, _Subscription] = field(default_factory=dict)
     _nonces: int = 0
 
@@ -52,6 +55,8 @@ class Conversation:
         known = self._subscriptions.get(request.type_url)
         if known is None:
             known = self._subscriptions[request.type_url] = _Subscription()
+            if request.type_url == CLUSTER_TYPE and not request.version_info:
+                self.on_started()
         known.names = frozenset(request.resource_names)
         if self._settles(known, request):
             return self._respond(request.type_url) if not self._covers(known) else []
@@ -117,10 +122,15 @@ class Conversation:
 
 
 class AggregatedDiscovery(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):  # type: ignore[misc]
-    """The gRPC service. Lives on one event loop; `publish` and `close` are called on it."""
+    """The gRPC service. Lives on one event loop; `publish` and `close` are called on it.
 
-    def __init__(self, snapshot: Snapshot | None = None) -> None:
+    Args:
+        on_started: called when an Envoy connects that has just started.
+    """
+
+    def __init__(self, snapshot: Snapshot | None = None, *, on_started: Callable[[], None] = lambda: None) -> None:
         self._snapshot = snapshot
+        self._on_started = on_started
         self._inboxes: set[asyncio.Queue[DiscoveryRequest | Snapshot | None]] = set()
         self._closed = False
 
@@ -149,7 +159,7 @@ class AggregatedDiscovery(ads_pb2_grpc.AggregatedDiscoveryServiceServicer):  # t
         if self._closed:
             return
         inbox: asyncio.Queue[DiscoveryRequest | Snapshot | None] = asyncio.Queue()
-        conversation = Conversation(self._snapshot)
+        conversation = Conversation(self._snapshot, on_started=self._on_started)
         self._inboxes.add(inbox)
         reader = asyncio.create_task(_forward(requests, inbox))
         try:

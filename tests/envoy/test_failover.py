@@ -122,6 +122,7 @@ async def under_load(gateway: Gateway, clients: int, fault: Any, *, stream: bool
     await until(lambda: sum(outcomes.values()) > before + clients, lambda: f"load: {outcomes}")
     over.set()
     await asyncio.gather(*tasks)
+    print(f"{'streaming' if stream else 'blocking'}, {clients} clients: {dict(outcomes)}")
     return outcomes
 
 

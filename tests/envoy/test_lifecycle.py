@@ -8,6 +8,7 @@ import json
 import signal
 import sys
 
+import aiohttp
 import grpc
 import psutil
 import pytest
@@ -72,6 +73,24 @@ async def test_a_child_that_dies_is_started_again(gateway: Gateway, command: str
 
     await until(serves, lambda: "no answer")
     assert "was killed by SIGKILL after" in gateway.log
+
+
+async def test_requests_that_died_with_envoy_are_counted_out() -> None:
+    async with Gateway(provider={"tokens_per_second": 20}) as gateway:
+        lost = [asyncio.create_task(gateway.chat(f"{n} " * 50, stream=True, max_tokens=400)) for n in range(6)]
+        await until(lambda: gateway.log.count("prefix_kv_aware/") >= 6, lambda: gateway.log[-2000:])
+        gateway.kill("envoy")
+        assert all(isinstance(end, aiohttp.ClientError) for end in await asyncio.gather(*lost, return_exceptions=True))
+        await gateway.until_logged("6 requests were never reported as finished; counted out")
+
+        async def serves() -> bool:
+            try:
+                return (await gateway.chat("hello")).status == 200
+            except OSError:
+                return False
+
+        await until(serves, lambda: "no answer")
+        await until(gateway.counts_no_request, lambda: gateway.log[-2000:])
 
 
 async def test_nothing_is_left_running_after_the_end() -> None:

@@ -148,3 +148,14 @@ async def test_many_envoys_follow_and_close_ends_their_streams_cleanly() -> None
             assert await stream.code() is grpc.StatusCode.OK
         assert ads.connected == 0
     await server.stop(None)
+
+
+@pytest.mark.parametrize(("version", "starts"), [("", 1), ("abc", 0)], ids=["just started", "came back"])
+def test_an_envoy_that_starts_is_told_from_one_that_reconnects(version: str, starts: int) -> None:
+    told: list[None] = []
+    conversation = Conversation(snapshot(1), on_started=lambda: told.append(None))
+    for _ in range(2):
+        request = ask(CLUSTER_TYPE)
+        request.version_info = version
+        conversation.on_request(request)
+    assert len(told) == starts
