@@ -130,10 +130,12 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from extproc.memory import keep_large_buffers
-    from extproc.server import Configuration, serve
+    from extproc.tuning import keep_large_buffers, poll_without_event_engine
 
+    poll_without_event_engine(os.environ)
     keep_large_buffers()
+    from extproc.server import Configuration, serve  # imports grpc
+
     read = _loader(arguments)
 
     def configuration() -> Configuration:

