@@ -26,7 +26,7 @@ _SIM = "replica "
 _PROCESSOR_WITHIN_S = 10.0
 
 
-class PortTaken(Exception):
+class PortTaken(RuntimeError):
     """A port that the gateway needs belongs to another program."""
 
 
@@ -73,14 +73,17 @@ async def run(
 
 def simulators(settings: Settings) -> Mapping[str, Program]:
     """A program for every replica of every `mock` provider, by name."""
-    origins = origins_of(settings)
     programs: dict[str, Program] = {}
-    for provider in settings.providers:
-        if provider.type == "mock":
-            for origin in origins[provider.name]:
-                name = _SIM + origin.replica.name
-                programs.setdefault(name, _simulator(name, provider, origin.replica, _served(settings, provider)))
+    for provider, replica in _mock_replicas(settings):
+        name = _SIM + replica.name
+        programs.setdefault(name, _simulator(name, provider, replica, _served(settings, provider)))
     return programs
+
+
+def _mock_replicas(settings: Settings) -> list[tuple[Provider, Replica]]:
+    origins = origins_of(settings)
+    mocks = [provider for provider in settings.providers if provider.type == "mock"]
+    return [(provider, origin.replica) for provider in mocks for origin in origins[provider.name]]
 
 
 def _simulator(name: str, provider: Provider, replica: Replica, models: list[str]) -> Program:
@@ -102,7 +105,7 @@ def _served(settings: Settings, provider: Provider) -> list[str]:
 
 
 def check_ports(settings: Settings) -> None:
-    """Finds out before anything starts whether Envoy could listen.
+    """Finds out before anything starts whether Envoy and the simulated replicas could listen.
 
     Raises:
         PortTaken: names the port and the setting.
@@ -111,6 +114,8 @@ def check_ports(settings: Settings) -> None:
     if settings.server.tls is not None:
         listeners.append((settings.server.host, settings.server.tls.port, "server.tls.port"))
     listeners.append((settings.envoy.admin_host, settings.envoy.admin_port, "envoy.admin_port"))
+    for _, replica in _mock_replicas(settings):
+        listeners.append((replica.host, replica.port, f"the address of the simulated replica {replica.name}"))
     for host, port, setting in listeners:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as probe:
