@@ -84,6 +84,8 @@ class Gateway:
         self.openai = AsyncOpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=60)
         try:
             await self.until_logged("KVGate serves on")
+            for name in self.replicas:
+                await self.until_logged(f"replica {name} serves")
         except BaseException:
             await self.__aexit__(None, None, None)
             raise
