@@ -31,15 +31,15 @@ async def test_conversations_about_images_stay_where_they_began_and_replicas_are
         later: list[Any] = []
         async with places:
             for turn in range(TURNS):
-                answer = await gateway.chat(*first, *later)
+                answer = await gateway.chat(*first, *later, max_tokens=32)
                 assert answer.status == 200
                 replica = answer.headers["x-kvgate-replica"]
                 served[replica] += 1
                 at_home += homes.setdefault(number, replica) == replica and turn > 0
                 later.append(f"And what else? {turn}")
-                await asyncio.sleep(pace.uniform(0, 0.05))  # people think for different times
+                await asyncio.sleep(pace.uniform(0, 0.3))  # people think for different times
 
-    async with Gateway(provider={"prefill_tokens_per_second": 8000}) as gateway:
+    async with Gateway(provider={"prefill_tokens_per_second": 8000, "tokens_per_second": 200}) as gateway:
         await asyncio.gather(*(converse(gateway, number) for number in range(IMAGES)))
         assert at_home / (IMAGES * (TURNS - 1)) >= 0.9
         assert max(served.values()) <= 1.2 * IMAGES * TURNS / len(gateway.replicas), served
