@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import shutil
 import ssl
 from pathlib import Path
@@ -93,3 +94,4 @@ async def test_with_a_client_ca_only_its_clients_are_let_in(tmp_path: Path) -> N
         known.load_cert_chain(PEMS / "client.pem", PEMS / "client.key")
         async with g.session.get(url, ssl=known) as reply:
             assert reply.status == 200
+    gc.collect()  # here, and not in whatever test runs next
