@@ -26,6 +26,11 @@ format: $(READY) ## rewrite the code as ruff wants it
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+proto: ## compile proto/ into extproc/, with the oldest compiler that the dependencies allow
+	@$(PYTHON) -m venv $(VENV)/proto
+	$(VENV)/proto/bin/pip install --quiet grpcio-tools==1.80.0 xds-protos==1.80.0
+	$(VENV)/proto/bin/python proto/compile.py extproc
+
 bench-overhead: $(READY) ## what KVGate adds to a request, against plain Envoy
 	$(BIN)/python -m bench.overhead
 

@@ -26,7 +26,16 @@ examples:
   kvgate run -c fleet.yaml --port 80   another file, another port
   kvgate validate -c fleet.yaml        check a file; exit status 1 if it is not valid
   kvgate render -c fleet.yaml          the whole configuration for an Envoy of your own
+  kvgate explain request.json          where a running gateway would send this request, and why
   kvgate sim --port 8101 --model m     one simulated vLLM replica
+"""
+
+
+_EXPLAIN_EXAMPLES = """\
+examples:
+  kvgate explain request.json
+  kvgate explain -c fleet.yaml --json request.json | jq .replica
+  echo '{"model": "demo-vl", "input": "Hello"}' | kvgate explain --path /v1/responses -
 """
 
 
@@ -79,6 +88,19 @@ def _parser() -> argparse.ArgumentParser:
     _add_config(command)
     command.set_defaults(command=_render)
 
+    command = commands.add_parser(
+        "explain",
+        help="where a running gateway would send a request, and why; sends nothing",
+        epilog=_EXPLAIN_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_config(command)
+    command.add_argument("request", metavar="FILE", help="the request's JSON body; - reads standard input")
+    command.add_argument("--path", default="/v1/chat/completions", help="the API it is for (default: %(default)s)")
+    command.add_argument("--session", default="", help="what its session header would say")
+    command.add_argument("--json", action="store_true", help="print the whole receipt as JSON")
+    command.set_defaults(command=_explain)
+
     command = commands.add_parser("sim", help="one simulated vLLM replica")
     add_arguments(command)
     command.set_defaults(command=run_sim)
@@ -130,7 +152,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from extproc.tuning import keep_large_buffers, poll_without_event_engine
+    from extproc.tuning import collect_garbage_seldom, keep_large_buffers, poll_without_event_engine
 
     poll_without_event_engine(os.environ)
     keep_large_buffers()
@@ -143,7 +165,9 @@ def _serve(arguments: argparse.Namespace) -> int:
         return Configuration(settings, build(settings))
 
     logs.configure(read().settings.server.log_level)
-    uvloop.run(serve(configuration(), reload=configuration, path=arguments.config))
+    begin = configuration()
+    collect_garbage_seldom()
+    uvloop.run(serve(begin, reload=configuration, path=arguments.config))
     return 0
 
 
@@ -161,6 +185,16 @@ def _render(arguments: argparse.Namespace) -> int:
 
     settings = _loader(arguments)().settings
     sys.stdout.write(render_static(settings, build(settings), processor_target=settings.processor_address))
+    return 0
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from extproc.explain import as_json, as_table, ask, read_body  # imports grpc
+
+    body = read_body(arguments.request)
+    settings = _loader(arguments)().settings
+    answer = ask(settings.processor_address, arguments.path, body, arguments.session)
+    print(as_json(answer) if arguments.json else as_table(answer))
     return 0
 
 

@@ -113,6 +113,7 @@ def check_ports(settings: Settings) -> None:
     listeners = [(settings.server.host, settings.server.port, "server.port")]
     if settings.server.tls is not None:
         listeners.append((settings.server.host, settings.server.tls.port, "server.tls.port"))
+    listeners.append((settings.operations.host, settings.operations.port, "operations.port"))
     listeners.append((settings.envoy.admin_host, settings.envoy.admin_port, "envoy.admin_port"))
     for _, replica in _mock_replicas(settings):
         listeners.append((replica.host, replica.port, f"the address of the simulated replica {replica.name}"))

@@ -19,6 +19,9 @@ from grpc_health.v1 import health as grpc_health
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from extproc.admin.service import SERVICE as ADMIN
+from extproc.admin.service import Admin, Explanation
+from extproc.background import Background
 from extproc.clock import Clock, MonotonicClock
 from extproc.config.settings import Settings
 from extproc.config.topology import Topology
@@ -29,14 +32,17 @@ from extproc.control.snapshot import Snapshot
 from extproc.fleet.events import Lapsed
 from extproc.fleet.feeds import addresses, config
 from extproc.fleet.feeds.access_log import AccessLog
+from extproc.fleet.feeds.engine_metrics import EngineMetrics, FaultKind
 from extproc.fleet.feeds.health import HealthFeed
 from extproc.fleet.index import CacheIndex
 from extproc.fleet.state import Fleet
 from extproc.gateway.catalog import Catalog, Directory
+from extproc.gateway.dry_run import DryRun
 from extproc.gateway.gateway import Gateway
 from extproc.gateway.processor import SERVICE, ExternalProcessor
 from extproc.gateway.sampler import Sampler
 from extproc.routing import build_strategy
+from extproc.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +62,8 @@ class Configuration:
 
 
 class Processor:
-    """The brain of the gateway as one process: ext_proc, access log, ADS, health and reflection on one gRPC server.
+    """The brain of the gateway as one process: ext_proc, access log, ADS, admin, health and reflection on one
+    gRPC server.
 
     Args:
         reload: reads the configuration again.
@@ -77,11 +84,12 @@ class Processor:
         self._watch = FileWatch(path) if path else None
         self._clock = clock or MonotonicClock()
         settings, topology = configuration.settings, configuration.topology
+        self._metrics = Metrics(lambda: self._catalog.current.routing.prefix_kv_aware.block_size)
         self.fleet = Fleet(
             CacheIndex(settings.routing.prefix_kv_aware.max_blocks_per_replica),
-            failure_threshold=settings.routing.failure_threshold,
-            cooldown_s=settings.routing.cooldown_s,
+            observe=self._metrics.observe,
         )
+        self._metrics.watch(self.fleet, self._clock.now)
         self._catalog = Catalog(Directory(topology, settings.routing, build_strategy(settings.routing), {}))
         self.gateway = Gateway(
             self._catalog,
@@ -89,12 +97,14 @@ class Processor:
             self._clock,
             Sampler(settings.processor.ttft_samples_per_s, self._clock),
             started_unix_s=int(time.time()),
+            decided=self._metrics.decided,
         )
+        self._dry_run = DryRun(self.gateway)
         self._access_log = AccessLog(self.fleet, lambda: self._catalog.current.replica_at, self._clock)
         self._discovery = AggregatedDiscovery(on_started=self._envoy_started)
         self._health = grpc_health.aio.HealthServicer()
         self._server = self._build_server()
-        self._background: list[asyncio.Task[None]] = []
+        self._background = Background()
 
     async def run(self) -> None:
         """Serves until SIGTERM or SIGINT, then drains."""
@@ -121,21 +131,16 @@ class Processor:
         address = settings.processor_address
         self._server.add_insecure_port(address)
         await self._server.start()
-        for service in ("", SERVICE):
+        for service in ("", SERVICE, ADMIN):
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
-        health = HealthFeed(self.fleet, lambda: self._catalog.current.topology.health_urls, self._clock)
-        self._background = [asyncio.create_task(each) for each in (self._resolve_again(), self._sweep(), health.run())]
-        if self._watch is not None:
-            self._background.append(asyncio.create_task(self._follow(self._watch)))
+        self._start_background()
         log.info("processor listens on %s; replicas: %s", address, ", ".join(self.fleet.replicas) or "none")
 
     async def stop(self) -> None:
         """Lets streams in flight end, for at most `drain_timeout_s`."""
         log.info("draining")
         await self._health.enter_graceful_shutdown()
-        for task in self._background:
-            task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await self._background.stop()
         self._discovery.close()
         self._access_log.close()
         await self._server.stop(self._configuration.settings.processor.drain_timeout_s)
@@ -144,9 +149,14 @@ class Processor:
     async def reconfigure(self, configuration: Configuration) -> None:
         """Takes a new configuration as a whole; requests in flight keep the one they began with."""
         old = self._configuration.settings
-        for section in ("server", "envoy", "processor"):
+        for section in ("server", "envoy", "operations", "processor"):
             if getattr(old, section) != getattr(configuration.settings, section):
                 log.warning("%s: what changed there takes effect at the next start", section)
+        if old.routing.session_header != configuration.settings.routing.session_header:
+            log.warning("routing.session_header: Envoy passes on the new one from the next start")
+        blocks = [each.routing.prefix_kv_aware.max_blocks_per_replica for each in (old, configuration.settings)]
+        if blocks[0] != blocks[1]:
+            log.warning("routing.prefix_kv_aware.max_blocks_per_replica takes effect at the next start")
         self._configuration = configuration
         await self._adopt(configuration)
 
@@ -155,10 +165,31 @@ class Processor:
         settings, topology, previous = configuration.settings, configuration.topology, self._catalog.current
         found = await addresses.resolve(topology.replicas, previous.addresses)
         strategy = previous.strategy if previous.routing == settings.routing else build_strategy(settings.routing)
+        routing = settings.routing
+        self.fleet.configure(routing.failure_threshold, routing.cooldown_s, routing.latency_ewma_alpha)
         for event in config.changes(self.fleet.replicas, topology.replicas, self._clock.now()):
             self.fleet.apply(event)
         self._discovery.publish(Snapshot.of(topology, found, _upstream(settings)))
         self._catalog.current = Directory(topology, settings.routing, strategy, found)
+
+    def _start_background(self) -> None:
+        health = HealthFeed(self.fleet, lambda: self._catalog.current.health_urls, self._clock)
+        metrics = EngineMetrics(
+            lambda: self._catalog.current.metrics_urls, self.fleet.apply, self._clock, self._is_busy, self._unreadable
+        )
+        self._background.start("resolving host names", self._resolve_again)
+        self._background.start("counting out lost requests", self._sweep)
+        self._background.start("asking for health", health.run)
+        self._background.start("reading engine metrics", metrics.run)
+        if (watch := self._watch) is not None:
+            self._background.start("following the configuration", lambda: self._follow(watch))
+
+    def _is_busy(self, replica: str) -> bool:
+        state = self.fleet.replicas.get(replica)
+        return state is not None and state.inflight > 0
+
+    def _unreadable(self, _: str, kind: FaultKind) -> None:
+        self.fleet.faults[f"metrics: {kind}"] += 1
 
     async def _follow(self, watch: FileWatch) -> None:
         """Reloads when the file changes; a file that is not valid changes nothing and says why."""
@@ -199,6 +230,14 @@ class Processor:
             lost = now_s - heard_s > _LOST_ENVOY_S
             self.fleet.apply(Lapsed(now_s, routed_before_s=heard_s if lost else now_s - _LEASE_S))
 
+    async def _explain(self, path: str, body: bytes, session: str) -> Explanation:
+        """What the admin API says of a request."""
+        would_be = await self._dry_run(path, body, session)
+        chain, ranking = would_be.chain, would_be.ranking
+        return Explanation(
+            would_be.model.name, ranking.best.name, chain.prompt_tokens, len(chain), receipt=ranking.receipt()
+        )
+
     def _build_server(self) -> grpc.aio.Server:
         max_message_bytes = self._configuration.settings.server.max_body_bytes + (1 << 20)
         server = grpc.aio.server(
@@ -213,11 +252,13 @@ class Processor:
         als_pb2_grpc.add_AccessLogServiceServicer_to_server(self._access_log, server)
         ads_pb2_grpc.add_AggregatedDiscoveryServiceServicer_to_server(self._discovery, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        Admin(self._explain, self._metrics.exposition).add_to(server)
         names = [
             external_processor_pb2.DESCRIPTOR.services_by_name["ExternalProcessor"].full_name,
             als_pb2.DESCRIPTOR.services_by_name["AccessLogService"].full_name,
             ads_pb2.DESCRIPTOR.services_by_name["AggregatedDiscoveryService"].full_name,
             health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
+            ADMIN,
             reflection.SERVICE_NAME,
         ]
         reflection.enable_server_reflection(names, server)

@@ -64,9 +64,10 @@ def gateway(
         ready_urls: must answer as well before it is given out.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    port, admin_port = free_ports(2)
+    port, admin_port, operations_port = free_ports(3)
     config = {
         "server": {"host": "127.0.0.1", "port": port, "log_level": "WARNING"},
+        "operations": {"port": operations_port},
         "envoy": {"admin_port": admin_port} | ({"concurrency": envoy_threads} if envoy_threads else {}),
         "processor": {"run_dir": str(folder / "run"), "drain_timeout_s": 5},
         **sections,

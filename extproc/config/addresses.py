@@ -78,20 +78,33 @@ def origins_of(settings: Settings) -> dict[str, tuple[Origin, ...]]:
             names.claim(address, host_port(*address), path)
     if problems:
         raise ConfigError(problems)
-    return {provider: _origins(replicas, names.taken, clusters.taken) for provider, replicas in urls.items()}
+    return {
+        provider.name: _origins(urls[provider.name], names.taken, clusters.taken, _metrics_path(provider))
+        for provider in settings.providers
+    }
 
 
 def _origins(
-    replicas: tuple[configured.Replica, ...], names: dict[Address, str], clusters: dict[Address, str]
+    replicas: tuple[configured.Replica, ...],
+    names: dict[Address, str],
+    clusters: dict[Address, str],
+    metrics_path: str,
 ) -> tuple[Origin, ...]:
     origins: dict[tuple[Address, bool, str], Origin] = {}
     for replica in replicas:
         address = _address(replica.url)
         tls = replica.url.scheme == "https"
         path_prefix = (replica.url.path or "").rstrip("/").removesuffix("/v1")
-        built = Replica(names[address], *address, weight=replica.weight, cluster=clusters.get(address))
+        built = Replica(names[address], *address, replica.weight, clusters.get(address), metrics_path)
         origins.setdefault((address, tls, path_prefix), Origin(built, tls, path_prefix))
     return tuple(origins.values())
+
+
+def _metrics_path(provider: configured.Provider) -> str:
+    """Hosted APIs tell nobody their load; a path that was set is used all the same."""
+    if provider.type in HOSTED_URLS and "metrics_path" not in provider.model_fields_set:
+        return ""
+    return provider.metrics_path or ""
 
 
 @dataclass(slots=True)

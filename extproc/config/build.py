@@ -34,12 +34,14 @@ class _Group:
 
     replicas: dict[str, Replica] = field(default_factory=dict)
     providers: set[str] = field(default_factory=set)
+    provider_of: dict[str, str] = field(default_factory=dict)  # by replica; the one listed first
 
     def add(self, provider: str, replica: Replica, weight: float) -> None:
         known = self.replicas.get(replica.name)
         total = replica.weight * weight + (known.weight if known else 0.0)
         self.replicas[replica.name] = replace(replica, weight=total)
         self.providers.add(provider)
+        self.provider_of.setdefault(replica.name, provider)
 
 
 def build(settings: Settings) -> Topology:
@@ -107,6 +109,7 @@ def _target(kinship: _Kinship, group: _Group, model: str, pools: dict[Pool, Pool
         upstream_model=kinship.upstream_model,
         cost_per_1k_input=kinship.cost_per_1k_input,
         cost_per_1k_output=kinship.cost_per_1k_output,
+        providers=group.provider_of,
     )
 
 

@@ -87,6 +87,9 @@ class FirstPrefixKvAware(PrefixKvAware):
     affinity_backend: Backend = "memory"
     affinity_redis_url: str | None = None
     affinity_ttl_s: PositiveFloat = 300
+    weight_prefix: NonNegativeFloat = 1.0
+    weight_load: NonNegativeFloat = 0.5
+    max_inflight_skew: PositiveInt = 8
     tokenizer: Literal["approx", "hf"] = "approx"
     hf_model: str | None = None
     image_key: Literal["bytes_sha256", "url"] = "bytes_sha256"
@@ -96,7 +99,6 @@ class FirstPrefixKvAware(PrefixKvAware):
 class FirstRouting(Routing):
     """With the keys that no longer mean anything."""
 
-    latency_ewma_alpha: float = 0.3
     prefix_kv_aware: FirstPrefixKvAware = Field(default_factory=FirstPrefixKvAware)
 
 
@@ -111,13 +113,18 @@ class FirstGeneration(Settings):
 
 
 _ESTIMATE = "has no effect; tokens are estimated from bytes, see models[].bytes_per_token"
+_SECONDS = "has no effect; waiting and computing are predicted in seconds and compared as such"
 _INDEX = "has no effect; each gateway keeps its cache index in memory"
 _RETIRED: dict[KeyPath, str] = {
-    ("routing", "latency_ewma_alpha"): "has no effect; replicas are compared by the work that waits on them",
     ("routing", "prefix_kv_aware", "affinity_backend"): _INDEX,
     ("routing", "prefix_kv_aware", "affinity_redis_url"): _INDEX,
     ("routing", "prefix_kv_aware", "affinity_ttl_s"): (
         "has no effect; a prefix is forgotten when the replica evicts it, see max_blocks_per_replica"
+    ),
+    ("routing", "prefix_kv_aware", "weight_prefix"): _SECONDS,
+    ("routing", "prefix_kv_aware", "weight_load"): _SECONDS,
+    ("routing", "prefix_kv_aware", "max_inflight_skew"): (
+        "has no effect; a busy replica costs what waiting there would"
     ),
     ("routing", "prefix_kv_aware", "tokenizer"): _ESTIMATE,
     ("routing", "prefix_kv_aware", "hf_model"): _ESTIMATE,
@@ -131,18 +138,6 @@ _INACTIVE = {
     "ratelimit": "is not active in this version: no rate limit is enforced",
 }
 _SECTIONS = frozenset(FirstGeneration.model_fields) - frozenset(Settings.model_fields)
-_ABSENT_STRATEGIES = ("latency", "cost")
-_STRATEGY = ("routing", "strategy")
-
-
-def replace_absent_strategy(values: dict[str, Any]) -> list[Problem]:
-    """Puts the default in the place of a strategy that is not available, and returns the warning."""
-    routing = values.get("routing")
-    name = routing.get("strategy") if isinstance(routing, dict) else None
-    if name not in _ABSENT_STRATEGIES:
-        return []
-    values["routing"] = {**values["routing"], "strategy": "prefix_kv_aware"}
-    return [Problem(_STRATEGY, f'"{name}" is not available in this version; "prefix_kv_aware" is used')]
 
 
 def retire(values: dict[str, Any], checked: FirstGeneration) -> tuple[Settings, list[Problem]]:

@@ -13,7 +13,7 @@ from .build import build
 from .complaints import complaints
 from .document import Document, read
 from .errors import ConfigError, Problem
-from .legacy import FirstGeneration, replace_absent_strategy, retire
+from .legacy import FirstGeneration, retire
 from .references import unused_providers, wrong_names
 from .settings import Settings
 
@@ -51,15 +51,14 @@ def loads(text: str, env: Mapping[str, str], source: str = "kvgate.yaml") -> Loa
         values = document.values
     except ConfigError as error:
         raise ConfigError(error.problems, source) from None
-    warnings = replace_absent_strategy(values)
     try:
         checked = _check(document)
-        settings, retired = retire(values, checked)
+        settings, warnings = retire(values, checked)
         if settings.models:
             build(settings)
     except ConfigError as error:
         raise ConfigError([problem.located(document.lines) for problem in error.problems], source) from None
-    warnings += retired + unused_providers(values)
+    warnings += unused_providers(values)
     located = sorted((warning.located(document.lines) for warning in warnings), key=lambda warning: warning.line or 0)
     return Loaded(settings, tuple(warning.write(source) for warning in located))
 

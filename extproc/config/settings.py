@@ -7,17 +7,18 @@ import tempfile
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl, PositiveFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl, PositiveFloat, PositiveInt, model_validator
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._/:@-]+$")]
-Strategy = Literal["round_robin", "weighted", "least_busy", "prefix_kv_aware"]
+Strategy = Literal["round_robin", "random", "weighted", "least_busy", "latency", "cost", "session", "prefix_kv_aware"]
+HeaderName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_-]+$"), AfterValidator(str.lower)]
 
 
 class Section(BaseModel):
     """A part of the configuration: immutable, and strict about names."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
 
 class Tls(Section):
@@ -59,6 +60,13 @@ class Envoy(Section):
     log_level: Literal["trace", "debug", "info", "warning", "error", "critical", "off"] = "warning"
 
 
+class Operations(Section):
+    """The listener for those who run the gateway: metrics, and questions to it. Whoever reaches it may ask."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8081
+
+
 class Processor(Section):
     """The ext_proc, access-log and ADS server."""
 
@@ -75,16 +83,10 @@ class Processor(Section):
 
 
 class PrefixKvAware(Section):
-    """The default strategy: the warmest replica, unless it is too busy."""
+    """The default strategy: the replica from which the first token is expected soonest."""
 
     block_size: PositiveInt = Field(64, description="tokens of text in a fingerprint block")
     max_blocks_per_replica: PositiveInt = Field(200_000, description="bound of the cache index, per replica")
-    affinity_threshold: float = Field(0.5, ge=0, le=1, description="share of the prompt that must be warm to stick")
-    weight_prefix: float = Field(1.0, ge=0, description="cost of a token that must be computed")
-    weight_load: float = Field(0.5, ge=0, description="cost of a token queued ahead")
-    max_inflight_skew: PositiveInt = Field(
-        8, description="requests in flight above the idlest replica before it counts as hot"
-    )
 
 
 class Routing(Section):
@@ -93,6 +95,20 @@ class Routing(Section):
     strategy: Strategy = "prefix_kv_aware"
     failure_threshold: PositiveInt = Field(3, description="failures in a row before a replica is set aside")
     cooldown_s: PositiveFloat = Field(15.0, description="how long it is set aside")
+    explain: bool = Field(
+        False, description="answer `x-kvgate-explain: 1` with the terms of the decision in `x-kvgate-receipt`"
+    )
+    latency_ewma_alpha: float = Field(
+        0.3, gt=0, le=1, description="how much the latest request counts in a replica's mean latency, for `latency`"
+    )
+    session_header: HeaderName = Field(
+        "x-session-id", description="names the session, for `session`; without it, the body's user does"
+    )
+    session_load_bound: float = Field(
+        1.25,
+        gt=1,
+        description="requests in flight that a replica may have under `session`, as a multiple of its share",
+    )
     prefix_kv_aware: PrefixKvAware = Field(default_factory=PrefixKvAware)
 
 
@@ -101,7 +117,7 @@ class Replica(Section):
 
     url: HttpUrl
     name: Name | None = Field(None, description="default: host:port")
-    weight: PositiveFloat = Field(1.0, description="share of traffic under `weighted`")
+    weight: PositiveFloat = Field(1.0, description="share of traffic under `weighted` and `session`")
     cluster: Name | None = Field(None, description="an Envoy cluster of its own, for bring-your-own Envoys")
 
     @model_validator(mode="before")
@@ -119,6 +135,9 @@ class Provider(Section):
     replicas: tuple[Replica, ...] = ()
     api_key: str | None = Field(None, repr=False, description="sent upstream as a bearer token")
     health_path: str = Field("/health", pattern=r"^/", description="answers 200 when the engine can serve")
+    metrics_path: str | None = Field(
+        "/metrics", pattern=r"^(/.*)?$", description='tells load and size of the KV cache; "" if there is no such page'
+    )
     latency_ms: float = Field(0.0, ge=0, description="mock only: a fixed delay per request")
     tokens_per_second: PositiveFloat = Field(100.0, description="mock only: decode speed of one stream")
     prefill_tokens_per_second: PositiveFloat = Field(8000.0, description="mock only: prefill speed of the replica")
@@ -159,6 +178,7 @@ class Settings(Section):
 
     server: Server = Field(default_factory=Server)
     envoy: Envoy = Field(default_factory=Envoy)
+    operations: Operations = Field(default_factory=Operations)
     processor: Processor = Field(default_factory=Processor)
     routing: Routing = Field(default_factory=Routing)
     providers: tuple[Provider, ...] = ()

@@ -6,6 +6,7 @@ deployments share a pool when a retry needs no other body, path or key: same eng
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 FALLBACK_CLUSTER = "kvgate-default"
@@ -26,6 +27,7 @@ class Replica:
         host: as configured, a name or an address.
         weight: share of traffic under `weighted`.
         cluster: the Envoy cluster that holds this replica alone, if it has one.
+        metrics_path: where the engine tells its load and the size of its KV cache; empty: nowhere.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Replica:
     port: int
     weight: float = 1.0
     cluster: str | None = None
+    metrics_path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +58,30 @@ class Pool:
 
     def health_url(self, replica: Replica) -> str | None:
         """Where the replica says whether it can serve; None if it has no such page."""
+        return self._url(replica, self.health_path)
+
+    def metrics_url(self, replica: Replica) -> str | None:
+        """Where the replica's engine tells its load; None if it has no such page."""
+        return self._url(replica, replica.metrics_path)
+
+    def _url(self, replica: Replica, path: str) -> str | None:
         scheme = "https" if self.tls else "http"
-        return f"{scheme}://{host_port(replica.host, replica.port)}{self.health_path}" if self.health_path else None
+        return f"{scheme}://{host_port(replica.host, replica.port)}{path}" if path else None
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A pool that serves a model, under the engine's own name for it."""
+    """A pool that serves a model, under the engine's own name for it.
+
+    Args:
+        providers: who the pool's replicas come from, by replica name; of several, the one listed first.
+    """
 
     pool: Pool
     upstream_model: str
     cost_per_1k_input: float = 0.0
     cost_per_1k_output: float = 0.0
+    providers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,3 +122,8 @@ class Topology:
     def health_urls(self) -> dict[str, str | None]:
         """Where each replica says whether it can serve, by name; None for one that has no such page."""
         return {replica.name: pool.health_url(replica) for pool in self.pools.values() for replica in pool.replicas}
+
+    @property
+    def metrics_urls(self) -> dict[str, str | None]:
+        """Where each replica's engine tells its load, by name; None for one that has no such page."""
+        return {replica.name: pool.metrics_url(replica) for pool in self.pools.values() for replica in pool.replicas}

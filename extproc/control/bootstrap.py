@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from extproc.config.settings import Settings, Tls
+from extproc.config.topology import host_port
+from extproc.control.admin_api import admin_api
 from extproc.control.resources import KEEPALIVE, is_ip, seconds
 from extproc.control.template import fill, template_text, to_yaml
 
@@ -45,6 +47,10 @@ class ProcessorTarget:
             raise ValueError(f"the processor's address is unix:/path or host:port, not {target!r}")
         host = host.strip("[]")
         return cls(host={"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port=int(port))
+
+    def __str__(self) -> str:
+        """As a gRPC client dials it."""
+        return f"unix:{self.socket}" if self.socket is not None else host_port(self.host, self.port)
 
     @property
     def address(self) -> dict[str, Any]:
@@ -108,12 +114,16 @@ def front_proxy(settings: Settings, processor: ProcessorTarget) -> dict[str, Any
         {
             "ADMIN_HOST": settings.envoy.admin_host,
             "ADMIN_PORT": settings.envoy.admin_port,
+            "ADMIN_API": admin_api(),
             "LISTEN_HOST": server.host,
             "LISTEN_PORT": server.port,
             "MAX_BODY_BYTES": server.max_body_bytes,
             "MAX_CONNECTIONS": server.max_connections,
             "MAX_HEAP_BYTES": server.max_heap_bytes,
+            "OPERATIONS_HOST": settings.operations.host,
+            "OPERATIONS_PORT": settings.operations.port,
             "REPLICA_SILENCE_TIMEOUT": seconds(server.request_timeout_s),
+            "SESSION_HEADER": settings.routing.session_header,
             "STREAM_IDLE_TIMEOUT": seconds(server.request_timeout_s * (RETRIES + 1) + 60),
             **({"TLS_PORT": server.tls.port} if server.tls is not None else {}),
         },

@@ -56,6 +56,10 @@ class Routed:
         request_id: `x-request-id`, the second way to recognise the request; clients may repeat one.
         replica: the first choice.
         uncached_tokens: prompt tokens that the first choice was expected to compute.
+        predicted_ttft_s: when its first token was expected, from now; None if the strategy did not say.
+        elsewhere_tokens: prompt tokens that the warmest of the others was believed to hold.
+        model: whose prompts teach us what a token is; empty: nothing is learned from this one.
+        timed: a `FirstToken` will come, unless the request fails first.
     """
 
     at_s: float
@@ -64,6 +68,10 @@ class Routed:
     replica: str
     chain: Chain
     uncached_tokens: int
+    predicted_ttft_s: float | None = None
+    elsewhere_tokens: int = 0
+    model: str = ""
+    timed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +129,49 @@ class CacheCleared:
     replica: str
 
 
+@dataclass(frozen=True, slots=True)
+class LoadReported:
+    """An engine said how busy it is.
+
+    Args:
+        at_s: when it was asked; what it said is no older.
+        running: requests in its batch.
+        waiting: requests queued before their prefill.
+        kv_usage: share of its KV blocks in use by requests, 0 to 1; 0 if it does not say.
+    """
+
+    at_s: float
+    replica: str
+    running: int
+    waiting: int
+    kv_usage: float
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityReported:
+    """An engine said how large its KV cache is.
+
+    Args:
+        kv_tokens: None if it does not say, or no longer does.
+        block_size: tokens in a KV block, likewise.
+    """
+
+    at_s: float
+    replica: str
+    kv_tokens: int | None
+    block_size: int | None = None
+
+
 Event = (
-    ReplicaUp | ReplicaProven | ReplicaDraining | ReplicaDown | Routed | FirstToken | Finished | Lapsed | CacheCleared
+    ReplicaUp
+    | ReplicaProven
+    | ReplicaDraining
+    | ReplicaDown
+    | Routed
+    | FirstToken
+    | Finished
+    | Lapsed
+    | CacheCleared
+    | LoadReported
+    | CapacityReported
 )

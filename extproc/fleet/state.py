@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-import math
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from extproc.fleet.events import (
     CacheCleared,
+    CapacityReported,
     Event,
     Finished,
     FirstToken,
     Lapsed,
+    LoadReported,
     ReplicaDown,
     ReplicaDraining,
     ReplicaProven,
@@ -22,44 +22,12 @@ from extproc.fleet.events import (
     Routed,
 )
 from extproc.fleet.index import CacheIndex
+from extproc.fleet.lessons import Lessons, Outstanding
+from extproc.fleet.outcome import Outcome
+from extproc.fleet.replica import ReplicaState
+from extproc.prefix import Correction
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class ReplicaState:
-    """What is known of one replica; written by `Fleet` alone.
-
-    Args:
-        draining: finishes what it has, gets nothing new.
-        inflight: requests sent there that have not ended.
-        queued_tokens: prompt tokens still to be computed there, as far as was predicted.
-        routed: requests ever sent there as first choice.
-        turn: number of the latest request sent there, counted over the fleet; 0 if there was none.
-        failures: first choices in a row that it did not serve.
-        proven: it serves, as far as is known. One that is new or failed too often is not, and is used only when there
-            is nobody else, until `ReplicaProven`.
-        ask_after_s: not worth asking before that time whether it serves.
-    """
-
-    name: str
-    draining: bool = False
-    inflight: int = 0
-    queued_tokens: int = 0
-    routed: int = 0
-    turn: int = 0
-    failures: int = 0
-    proven: bool = True
-    ask_after_s: float = -math.inf
-
-
-@dataclass(slots=True)
-class _Outstanding:
-    """A request that was routed and has not ended. `state` is None if its replica was unknown."""
-
-    routed: Routed
-    state: ReplicaState | None
-    prefilling: bool = True
 
 
 class Fleet:
@@ -68,17 +36,28 @@ class Fleet:
     Args:
         failure_threshold: failures in a row before a replica is set aside.
         cooldown_s: how long it is left alone before it is asked whether it serves again.
+        latency_ewma_alpha: how much the latest request counts in a replica's mean latency, 0 to 1.
+        observe: is told what came of every request that was served.
     """
 
-    def __init__(self, index: CacheIndex, *, failure_threshold: int = 3, cooldown_s: float = 15.0) -> None:
+    def __init__(
+        self,
+        index: CacheIndex,
+        *,
+        failure_threshold: int = 3,
+        cooldown_s: float = 15.0,
+        latency_ewma_alpha: float = 0.3,
+        observe: Callable[[Outcome], None] | None = None,
+    ) -> None:
         self.index = index
-        self._failure_threshold = failure_threshold
-        self._cooldown_s = cooldown_s
+        self._observe = observe
         self._replicas: dict[str, ReplicaState] = {}
-        self._outstanding: OrderedDict[str, _Outstanding] = OrderedDict()  # by ticket, oldest first
+        self._outstanding: OrderedDict[str, Outstanding] = OrderedDict()  # by ticket, oldest first
         self._tickets: dict[str, list[str]] = {}  # request id -> tickets
         self._turns = 0
-        self.unmatched_reports = 0
+        self.faults: Counter[str] = Counter()
+        self._lessons = Lessons(index, self.faults)
+        self.configure(failure_threshold, cooldown_s, latency_ewma_alpha)
         self._appliers: Mapping[type[Any], Callable[[Any], None]] = {
             ReplicaUp: self._replica_up,
             ReplicaProven: self._replica_proven,
@@ -89,6 +68,8 @@ class Fleet:
             Finished: self._finished,
             Lapsed: self._lapsed,
             CacheCleared: self._cache_cleared,
+            LoadReported: self._load_reported,
+            CapacityReported: self._capacity_reported,
         }
 
     @property
@@ -101,13 +82,25 @@ class Fleet:
         """Requests routed and not ended."""
         return len(self._outstanding)
 
+    def correction(self, model: str) -> Correction:
+        """What is known of a model's tokens. Read only."""
+        return self._lessons.correction(model)
+
+    def configure(self, failure_threshold: int, cooldown_s: float, latency_ewma_alpha: float) -> None:
+        """Goes by these settings from now on; see the class."""
+        self._failure_threshold = failure_threshold
+        self._cooldown_s = cooldown_s
+        self._lessons.latency_ewma_alpha = latency_ewma_alpha
+
     def apply(self, event: Event) -> None:
         """Takes one fact in. Facts about unknown replicas or requests change nothing."""
         self._appliers[type(event)](event)
 
     def _replica_up(self, event: ReplicaUp) -> None:
         self.index.add(event.replica)
-        state = self._replicas.setdefault(event.replica, ReplicaState(event.replica))
+        state = self._replicas.get(event.replica)
+        if state is None:
+            state = self._replicas[event.replica] = ReplicaState(event.replica, speed=self._lessons.usual_speed)
         state.draining = False
         state.failures = 0
         state.proven = event.proven
@@ -128,35 +121,51 @@ class Fleet:
     def _cache_cleared(self, event: CacheCleared) -> None:
         self.index.clear(event.replica)
 
+    def _load_reported(self, event: LoadReported) -> None:
+        if state := self._replicas.get(event.replica):
+            state.report(event.running, event.waiting, event.kv_usage, event.at_s)
+
+    def _capacity_reported(self, event: CapacityReported) -> None:
+        if state := self._replicas.get(event.replica):
+            state.capacity.report(event.kv_tokens)
+            self.index.set_capacity(event.replica, state.capacity.tokens)
+
     def _routed(self, event: Routed) -> None:
         if event.ticket in self._outstanding:
             return
         self._turns += 1
         state = self._replicas.get(event.replica)
-        self._outstanding[event.ticket] = _Outstanding(event, state)
+        request = self._outstanding[event.ticket] = Outstanding(event, state)
         if event.request_id:
             self._tickets.setdefault(event.request_id, []).append(event.ticket)
-        self.index.claim(event.replica, event.chain)
+        self.index.claim(event.replica, event.chain, event.at_s)
         if state is not None:
-            state.inflight += 1
-            state.queued_tokens += event.uncached_tokens
-            state.routed += 1
+            request.ahead_tokens = state.wait_s(event.at_s) * state.speed.tokens_per_s
+            state.take(event.ticket, event.uncached_tokens, event.at_s, timed=event.timed)
             state.turn = self._turns
 
     def _first_token(self, event: FirstToken) -> None:
         request = self._outstanding.get(event.ticket)
-        if request is not None:
-            self._prefilled(request)
+        if request is None or request.ttft_s is not None:
+            return
+        request.ttft_s = max(0.0, event.at_s - request.routed.at_s)
+        if request.state is not None:
+            request.state.wait_s(event.at_s)
+            request.state.queue.done(event.ticket)
 
     def _finished(self, event: Finished) -> None:
         request = self._find(event)
         if request is None:
-            self.unmatched_reports += bool(event.ticket)  # without one, it was never routed by us
+            self.faults["unmatched report"] += bool(event.ticket)  # without one, it was never routed by us
             return
         first_choice = request.routed.replica
-        if event.served is not None and event.reached and event.status < 400:
-            self.index.store(event.served, request.routed.chain)
-        self._forget(request)
+        answered = event.served is not None and event.reached and event.status < 400
+        server = self._replicas.get(event.served or "")
+        if answered and server is not None:
+            outcome = self._lessons.learn(request, event, server)
+            if self._observe is not None:
+                self._observe(outcome)
+        self._forget(request, event.at_s, computed=answered and event.served == first_choice)
         if event.served == first_choice and event.status < 500:
             self._succeeded(first_choice)
         elif event.served != first_choice and (event.served is not None or event.status >= 500):
@@ -169,35 +178,28 @@ class Fleet:
                 break
             stale.append(ticket)
         for ticket in stale:
-            self._forget(self._outstanding[ticket])
+            self._forget(self._outstanding[ticket], event.at_s, computed=False)
         if stale:
             log.warning("%d requests were never reported as finished; counted out", len(stale))
 
-    def _find(self, report: Finished) -> _Outstanding | None:
+    def _find(self, report: Finished) -> Outstanding | None:
         """The request that a report is about: by its ticket, else by its request id."""
         ticket = report.ticket
         if not ticket and report.request_id:
             ticket = next(iter(self._tickets.get(report.request_id, ())), "")
         return self._outstanding.get(ticket)
 
-    def _forget(self, request: _Outstanding) -> None:
+    def _forget(self, request: Outstanding, at_s: float, *, computed: bool) -> None:
         routed = request.routed
-        self._prefilled(request)
         del self._outstanding[routed.ticket]
         if tickets := self._tickets.get(routed.request_id):
             tickets.remove(routed.ticket)
             if not tickets:
                 del self._tickets[routed.request_id]
         if request.state is not None:
-            request.state.inflight -= 1
+            request.state.end(routed.ticket, at_s, computed=computed)
             if self._replicas.get(routed.replica) is request.state:
                 self.index.release(routed.replica, routed.chain)
-
-    def _prefilled(self, request: _Outstanding) -> None:
-        if request.prefilling:
-            request.prefilling = False
-            if request.state is not None:
-                request.state.queued_tokens -= request.routed.uncached_tokens
 
     def _succeeded(self, replica: str) -> None:
         if state := self._replicas.get(replica):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from extproc.config.settings import Routing
-from extproc.config.topology import Topology, host_port
-from extproc.routing import Strategy
+from extproc.config.topology import Model, Replica, Target, Topology, host_port
+from extproc.routing import Option, Strategy
 
 Addresses = Mapping[str, tuple[str, int]]
 """Replica name -> (IP address, port)."""
@@ -37,6 +37,40 @@ class Directory:
     def replica_at(self) -> Mapping[tuple[str, int], str]:
         """(IP address, port) -> replica name."""
         return {address: name for name, address in self.addresses.items()}
+
+    @cached_property
+    def health_urls(self) -> Mapping[str, str | None]:
+        """See `Topology.health_urls`."""
+        return self.topology.health_urls
+
+    @cached_property
+    def metrics_urls(self) -> Mapping[str, str | None]:
+        """See `Topology.metrics_urls`."""
+        return self.topology.metrics_urls
+
+    @cached_property
+    def options(self) -> Mapping[str, tuple[Option, ...]]:
+        """Model -> the replicas that can be reached for it."""
+        return {model.name: tuple(self._options(model)) for model in self.topology.models.values()}
+
+    def _options(self, model: Model) -> Iterator[Option]:
+        for target in model.targets:
+            for replica in target.pool.replicas:
+                if replica.name in self.addresses:
+                    yield Option(replica.name, target.pool.name, replica.weight, target.cost_per_1k_input)
+
+    def find(self, model: Model, replica: str, pool: str) -> tuple[Target, Replica]:
+        """The configured replica behind an option.
+
+        Raises:
+            LookupError: there is none.
+        """
+        for target in model.targets:
+            if target.pool.name == pool:
+                for each in target.pool.replicas:
+                    if each.name == replica:
+                        return target, each
+        raise LookupError(f"{replica} is not in pool {pool}")
 
 
 class Catalog:

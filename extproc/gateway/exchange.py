@@ -17,9 +17,10 @@ from extproc.api.errors import BadRequest, GatewayError, NoReplica
 from extproc.api.models import model_list, one_model
 from extproc.api.paths import OneModel, Options, Page
 from extproc.api.requests import Endpoint, InferenceRequest
-from extproc.config.topology import Model
+from extproc.config.topology import Model, Target
 from extproc.fleet.events import Finished, FirstToken, Routed
 from extproc.gateway import wire
+from extproc.gateway.receipt import receipt_header
 from extproc.prefix import Chain
 from extproc.routing import Ranking
 
@@ -45,6 +46,7 @@ class Exchange:
     model: Model
     chain: Chain
     ranking: Ranking
+    target: Target
     destination: wire.Destination
 
     def __init__(self, gateway: Gateway, ticket: str) -> None:
@@ -53,6 +55,8 @@ class Exchange:
         self.request_id = ""
         self.method = ""
         self.path = ""
+        self.session = ""
+        self.explain = False
         self.body = b""
         self.done = False
         self._gateway = gateway
@@ -94,6 +98,10 @@ class Exchange:
                 self.method = _text(header.raw_value or header.value)
             elif header.key == "x-request-id":
                 self.request_id = _text(header.raw_value or header.value)
+            elif header.key == self.directory.routing.session_header:
+                self.session = _text(header.raw_value or header.value)
+            elif header.key == "x-kvgate-explain":
+                self.explain = self.directory.routing.explain and _text(header.raw_value or header.value) == "1"
         route = paths.match(self.method, self.path)
         if not isinstance(route, Endpoint):
             self.done = True
@@ -126,14 +134,29 @@ class Exchange:
         for step in self._gateway.steps:
             await step(self)
         self.body = b""  # up to 64 MiB, and a timed exchange lives on until the first token
-        best = self.ranking.best
-        answer = wire.routed(self.destination, self.ticket, best.matched_tokens)
-        uncached = max(0, self.chain.prompt_tokens - best.matched_tokens)
-        now_s = self._gateway.clock.now()
-        self._gateway.fleet.apply(Routed(now_s, self.ticket, self.request_id, best.name, self.chain, uncached))
-        self._unreported = True
+        receipt = receipt_header(self.ranking) if self.explain else ""
+        answer = wire.routed(self.destination, self.ticket, self.ranking.best.matched_tokens, receipt)
         self.done = not (self._timed and self.request.stream)
+        self._gateway.fleet.apply(self._routed())
+        self._unreported = True
+        provider = self.target.providers.get(self.ranking.best.name, "")
+        self._gateway.decided(self.model.name, provider, self.target.upstream_model)
         return answer
+
+    def _routed(self) -> Routed:
+        best, prompt_tokens = self.ranking.best, self.chain.prompt_tokens
+        return Routed(
+            at_s=self._gateway.clock.now(),
+            ticket=self.ticket,
+            request_id=self.request_id,
+            replica=best.name,
+            chain=self.chain,
+            uncached_tokens=best.uncached_tokens(prompt_tokens),
+            predicted_ttft_s=best.ttft_s(prompt_tokens),
+            elsewhere_tokens=self.ranking.elsewhere_tokens,
+            model=self.model.name,
+            timed=not self.done,
+        )
 
     def _response_body(self) -> bytes:
         """The first chunk of a timed stream."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 
 from extproc.clock import Clock
 from extproc.fleet.state import Fleet
@@ -17,17 +18,26 @@ class Gateway:
 
     Args:
         started_unix_s: what /v1/models reports as `created`.
+        decided: is told of every request that was sent on: model, provider of the first choice, the engine's name for
+            the model.
     """
 
     def __init__(
-        self, catalog: Catalog, fleet: Fleet, clock: Clock, first_token_sampler: Sampler, started_unix_s: int
+        self,
+        catalog: Catalog,
+        fleet: Fleet,
+        clock: Clock,
+        first_token_sampler: Sampler,
+        started_unix_s: int,
+        decided: Callable[[str, str, str], None] | None = None,
     ) -> None:
         self.catalog = catalog
         self.fleet = fleet
         self.clock = clock
         self.first_token_sampler = first_token_sampler
         self.started_unix_s = started_unix_s
-        self.steps: tuple[Step, ...] = (Understand(), Fingerprint(), Route(fleet))
+        self.decided = decided or _nobody_listens
+        self.steps: tuple[Step, ...] = (Understand(), Fingerprint(fleet), Route(fleet, clock))
         self._run = secrets.token_hex(4)  # tickets of an earlier run of the processor mean nothing to this one
         self._exchanges = 0
 
@@ -40,3 +50,7 @@ class Gateway:
     def ready(self) -> bool:
         """Whether any replica may be given work."""
         return any(state.proven and not state.draining for state in self.fleet.replicas.values())
+
+
+def _nobody_listens(model: str, provider: str, upstream_model: str) -> None:
+    pass

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Protocol
 from extproc.api.body import parse
 from extproc.api.errors import ModelNotFound, NoReplica
 from extproc.api.rewrite import replace_model
-from extproc.config.topology import Model, Pool, Replica, Target
+from extproc.clock import Clock
+from extproc.config.topology import Pool, Replica, Target
 from extproc.fleet.state import Fleet
 from extproc.gateway.wire import Destination
 from extproc.prefix import Shape, fingerprint
-from extproc.routing import Candidate, Ranking
+from extproc.routing import Demand, Ranking, assess
 
 if TYPE_CHECKING:
     from extproc.gateway.exchange import Exchange
@@ -46,6 +47,9 @@ class Understand:
 class Fingerprint:
     """Request -> chain of block hashes."""
 
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+
     async def __call__(self, exchange: Exchange) -> None:
         model = exchange.model
         shape = Shape(
@@ -53,6 +57,7 @@ class Fingerprint:
             block_size=exchange.directory.routing.prefix_kv_aware.block_size,
             bytes_per_token=model.bytes_per_token,
             image_rule=model.image_tokens,
+            correction=self._fleet.correction(model.name),
         )
         exchange.chain = fingerprint(exchange.request, shape)
 
@@ -60,50 +65,30 @@ class Fingerprint:
 class Route:
     """Chain and fleet state -> ranking and destination."""
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, clock: Clock) -> None:
         self._fleet = fleet
+        self._clock = clock
 
     async def __call__(self, exchange: Exchange) -> None:
-        directory = exchange.directory
-        candidates = self._candidates(exchange)
+        directory, chain, model = exchange.directory, exchange.chain, exchange.model
+        candidates = assess(self._fleet, chain, directory.options[model.name], self._clock.now())
         if not candidates:
-            raise NoReplica(f"No replica of {exchange.model.name!r} is available.")
-        ranking = directory.strategy.rank(exchange.chain.prompt_tokens, candidates)
+            raise NoReplica(f"No replica of {model.name!r} is available.")
+        demand = Demand(chain.prompt_tokens, exchange.session or exchange.request.user or "")
+        ranking = directory.strategy.rank(demand, candidates)
         if log.isEnabledFor(logging.DEBUG):
             log.debug("request %s: %s", exchange.request_id, ranking.explain())
-        exchange.ranking = ranking
-        exchange.destination = _destination(exchange, ranking)
-
-    def _candidates(self, exchange: Exchange) -> list[Candidate]:
-        """Replicas that may serve; those that are not proven only if there is nobody else."""
-        fleet, addresses = self._fleet, exchange.directory.addresses
-        matched = fleet.index.match(exchange.chain)
-        ready: list[Candidate] = []
-        aside: list[Candidate] = []
-        for target in exchange.model.targets:
-            for replica in target.pool.replicas:
-                name = replica.name
-                state = fleet.replicas.get(name)
-                if state is None or state.draining or name not in addresses:
-                    continue
-                candidate = Candidate(
-                    state=state,
-                    pool=target.pool.name,
-                    weight=replica.weight,
-                    matched_tokens=matched.get(name, 0),
-                    held_tokens=fleet.index.tokens(name),
-                )
-                (ready if state.proven else aside).append(candidate)
-        return ready or aside
+        target, replica = directory.find(model, ranking.best.name, ranking.best.pool)
+        exchange.ranking, exchange.target = ranking, target
+        exchange.destination = _destination(exchange, target, replica)
 
 
-def _destination(exchange: Exchange, ranking: Ranking) -> Destination:
-    target, replica = _lookup(exchange.model, ranking.best)
+def _destination(exchange: Exchange, target: Target, replica: Replica) -> Destination:
     pool = target.pool
     renamed = target.upstream_model != exchange.request.model
     return Destination(
         cluster=replica.cluster or pool.name,
-        endpoints=() if replica.cluster else _endpoints(exchange, ranking, pool),
+        endpoints=() if replica.cluster else _endpoints(exchange, exchange.ranking, pool),
         path=pool.path_prefix + exchange.path if pool.path_prefix else None,
         authorization=f"Bearer {pool.api_key}" if pool.api_key else None,
         body=replace_model(exchange.body, target.upstream_model) if renamed else None,
@@ -115,12 +100,3 @@ def _endpoints(exchange: Exchange, ranking: Ranking, pool: Pool) -> tuple[str, .
     known = exchange.directory.endpoints
     names = (score.candidate.name for score in ranking.scores if score.candidate.pool == pool.name)
     return tuple(known[name] for name, _ in zip(names, range(_MAX_ENDPOINTS), strict=False))
-
-
-def _lookup(model: Model, best: Candidate) -> tuple[Target, Replica]:
-    for target in model.targets:
-        if target.pool.name == best.pool:
-            for replica in target.pool.replicas:
-                if replica.name == best.name:
-                    return target, replica
-    raise LookupError(f"{best.name} is not in pool {best.pool}")

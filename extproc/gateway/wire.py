@@ -63,8 +63,12 @@ class Destination:
     body: bytes | None = None
 
 
-def routed(destination: Destination, ticket: str, predicted_cached_tokens: int) -> bytes:
-    """The answer to a request body: go there."""
+def routed(destination: Destination, ticket: str, predicted_cached_tokens: int, receipt: str = "") -> bytes:
+    """The answer to a request body: go there.
+
+    Args:
+        receipt: what the client is told of the decision; empty: nothing.
+    """
     endpoints = ",".join(destination.endpoints)
     headers = [(CLUSTER_HEADER, destination.cluster)]
     if endpoints:
@@ -85,6 +89,8 @@ def routed(destination: Destination, ticket: str, predicted_cached_tokens: int) 
     own = fields["kvgate"].struct_value.fields
     own["ticket"].string_value = ticket
     own["predicted_cached_tokens"].string_value = str(predicted_cached_tokens)
+    if receipt:
+        own["receipt"].string_value = receipt
     return bytes(response.SerializeToString())
 
 

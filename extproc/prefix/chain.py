@@ -12,14 +12,15 @@ last, partial block of a prompt has no hash: the next turn will continue it.
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import orjson
 from xxhash import xxh3_64_intdigest
 
 from extproc.api.errors import BadRequest
 from extproc.api.requests import InferenceRequest, Media, Message, Part, Text, TokenIds
-from extproc.prefix.media import identify
+from extproc.prefix.correction import NOTHING, UNCORRECTED, Content, Correction
+from extproc.prefix.media import MediaIdentity, identify
 from extproc.prefix.tokens import media_tokens
 
 _TOKEN_ID_BYTES = 8
@@ -34,12 +35,14 @@ class Shape:
         block_size: tokens of text in a block.
         bytes_per_token: UTF-8 bytes of text in a token, on average.
         image_rule: a family's rule of `prefix.tokens`, or a fixed number of tokens an image.
+        correction: what was learned of the model's tokens. Changes what blocks weigh, never where they are cut.
     """
 
     model: str
     block_size: int = 64
     bytes_per_token: float = 4.0
     image_rule: str | int = "qwen2_vl"
+    correction: Correction = field(default=UNCORRECTED, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +53,13 @@ class Chain:
         hashes: one 64-bit hash a block, in prompt order.
         weights: the prompt tokens in each block; same length as `hashes`.
         prompt_tokens: all tokens of the prompt, the partial last block and further batch prompts included.
+        content: what the estimate was made from, to learn from what the engine counts.
     """
 
     hashes: tuple[int, ...] = ()
     weights: tuple[int, ...] = ()
     prompt_tokens: int = 0
+    content: Content = NOTHING
 
     def __len__(self) -> int:
         return len(self.hashes)
@@ -86,13 +91,18 @@ def _seed(request: InferenceRequest, shape: Shape) -> int:
 
 
 class _Cutter:
-    """Cuts a prompt into blocks as it passes by, hashing as it goes."""
+    """Cuts a prompt into blocks as it passes by, hashing and weighing as it goes."""
 
     def __init__(self, seed: int, shape: Shape) -> None:
         self._shape = shape
         self._step = max(1, round(shape.block_size * shape.bytes_per_token))
+        self._tokens_per_byte = shape.correction.text / shape.bytes_per_token
+        self._step_tokens = max(1, round(self._step * self._tokens_per_byte))
         self._hash = seed
         self._loose_tokens = 0
+        self._text_bytes = 0
+        self._images: list[tuple[tuple[int, int], int]] = []
+        self._other_tokens = 0
         self._texts: list[str] = []
         self._hashes: list[int] = []
         self._weights: list[int] = []
@@ -110,33 +120,36 @@ class _Cutter:
             case Media():
                 self._close_text()
                 identity = identify(part)
-                tokens = media_tokens(part.kind, identity, self._shape.image_rule)
-                self._add(part.kind.encode() + (part.detail or "").encode() + identity.digest, tokens)
+                content = part.kind.encode() + (part.detail or "").encode() + identity.digest
+                self._add(content, self._media_tokens(part, identity))
             case TokenIds(ids):
                 self._close_text()
                 rest = self._cut(_packed(ids), self._shape.block_size * _TOKEN_ID_BYTES, self._shape.block_size)
                 self._loose_tokens += len(rest) // _TOKEN_ID_BYTES
+                self._other_tokens += len(ids)
 
     def text(self, text: str) -> None:
         self._texts.append(text)
 
     def finish(self, batch: tuple[Part, ...]) -> Chain:
         rest = self._cut_text()
-        tokens = sum(self._weights) + self._loose_tokens + self._text_tokens(rest)
-        tokens += sum(_weight(part, self._shape) for part in batch)
-        return Chain(tuple(self._hashes), tuple(self._weights), max(tokens, 1))
+        tokens = sum(self._weights) + self._loose_tokens + self._text_tokens(len(rest))
+        tokens += sum(self._batch_tokens(part) for part in batch)
+        content = Content(self._text_bytes / self._shape.bytes_per_token, tuple(self._images), self._other_tokens)
+        return Chain(tuple(self._hashes), tuple(self._weights), max(tokens, 1), content)
 
     def _close_text(self) -> None:
         rest = self._cut_text()
         if rest:
-            self._add(rest, self._text_tokens(rest))
+            self._add(rest, self._text_tokens(len(rest)))
 
     def _cut_text(self) -> bytes:
         if not self._texts:
             return b""
         content = "".join(self._texts).encode("utf-8", "surrogatepass")
         self._texts.clear()
-        return self._cut(content, self._step, self._shape.block_size)
+        self._text_bytes += len(content)
+        return self._cut(content, self._step, self._step_tokens)
 
     def _cut(self, content: bytes, step: int, tokens: int) -> bytes:
         """Adds the full blocks of `content` and returns what is left over."""
@@ -154,19 +167,29 @@ class _Cutter:
         self._hashes.append(self._hash)
         self._weights.append(tokens)
 
-    def _text_tokens(self, content: bytes) -> int:
-        return round(len(content) / self._shape.bytes_per_token)
+    def _text_tokens(self, size_bytes: int) -> int:
+        return round(size_bytes * self._tokens_per_byte)
 
+    def _media_tokens(self, media: Media, identity: MediaIdentity) -> int:
+        estimated = media_tokens(media.kind, identity, self._shape.image_rule)
+        if media.kind != "image":
+            self._other_tokens += estimated
+            return estimated
+        size = (identity.width, identity.height)
+        self._images.append((size, estimated))
+        return self._shape.correction.image_tokens(size, estimated)
 
-def _weight(part: Part, shape: Shape) -> int:
-    """Tokens of a part that adds work but no prefix."""
-    match part:
-        case Text(text):
-            return round(len(text) / shape.bytes_per_token)
-        case TokenIds(ids):
-            return len(ids)
-        case Media():
-            return media_tokens(part.kind, identify(part), shape.image_rule)
+    def _batch_tokens(self, part: Part) -> int:
+        """Tokens of a part that adds work but no prefix."""
+        match part:
+            case Text(text):
+                self._text_bytes += len(text)
+                return self._text_tokens(len(text))
+            case TokenIds(ids):
+                self._other_tokens += len(ids)
+                return len(ids)
+            case Media():
+                return self._media_tokens(part, identify(part))
 
 
 def _packed(ids: tuple[int, ...]) -> bytes:

@@ -1,96 +1,90 @@
-"""The replica that already holds the prompt, unless it is too busy; cold prompts spread out.
+"""The replica from which the first token is expected soonest, with an eye to those who come after.
 
-    cost(replica) = weight_load * queued_tokens + weight_prefix * (prompt_tokens - matched_tokens)
+    ttft_s(r) = base_s + wait_s + own_s         own_s     = uncached tokens / prefill speed
+    cost(r)   = ttft_s + copy_s + batch_s       copy_s    = lasting_s * (delay + loss * (1 + delay))
+                                                lasting_s = uncached tokens, shared ones in part / prefill speed
 
-in tokens that have to be computed before the first answer token. Three rules around it:
+`wait_s` is the work queued ahead; speed and `base_s` are learned of each replica. `copy_s` is what it costs others that
+this prompt is computed and kept here:
 
-1. Stick: replicas that hold at least `affinity_threshold` of the prompt go before those that do not, and among them
-   the cheapest is first, as long as going there is cheaper than computing the prompt on the best of the others.
-2. Spread: with no such replica, a smaller match does not count: it is most often a system prompt that everybody will
-   hold soon. The least queued replica is first; queues within half of this prompt count as equal, and among
-   equals the one that holds least is first, so that caches fill evenly.
-3. Guard: a replica with more than `max_inflight_skew` requests in flight above the idlest goes last: one popular
-   prefix then warms a second replica instead of piling up on the first.
+- delay: request-seconds that a second of extra work makes others wait. In a fleet of n replicas that is busy for a
+  share rho of the time, about L = rho^sqrt(2 (n + 1)) / (1 - rho) requests wait (Sakasegawa, 1977); a second of work
+  raises rho by 1 / n of a second's worth, so delay = (dL / d rho) / n.
+- loss: what is kept here evicts as much. With the chance p that the evicted is used again, p is computed again, and as
+  far as the fleet is busy that evicts in turn: loss = p + rho p^2 + ... = p / (1 - rho p).
+- lasting: what many prompts begin with will serve them all from a further copy, and counts in part.
+
+So an idle fleet takes the fastest answer, and the busier it is and the scarcer its memory, the more it counts to
+compute and keep nothing twice: sticky until saturated, with no threshold to set. What is within the accuracy of the
+prediction counts as equal: then a warm replica goes first, else the one that holds least, so that caches fill evenly.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from extproc.routing.ranking import Candidate, Ranking, Score
+from extproc.routing.ranking import Candidate, Demand, Ranking, Score
 
-_QUEUE_TOLERANCE = 0.5
+_MAX_BUSY = 0.9
+"""A fleet that is busier than that is overloaded: the formula's infinity would say nothing about by how much."""
+_BATCH_S = 0.002
+"""Prior: what each request in its batch costs a replica that takes one more, in seconds."""
+_EQUAL_S, _EQUAL_SHARE = 0.020, 0.02
+_WARM_SHARE = 0.5
 
 
 class PrefixKvAware:
-    """See the module's text for the rule.
+    """See the module's text for the rule."""
 
-    Args:
-        affinity_threshold: share of the prompt, 0 to 1.
-        weight_prefix: cost of a token to compute.
-        weight_load: cost of a token queued ahead.
-        max_inflight_skew: requests.
-    """
-
-    def __init__(
-        self,
-        *,
-        affinity_threshold: float = 0.5,
-        weight_prefix: float = 1.0,
-        weight_load: float = 0.5,
-        max_inflight_skew: int = 8,
-    ) -> None:
-        self._threshold = affinity_threshold
-        self._weight_prefix = weight_prefix
-        self._weight_load = weight_load
-        self._max_inflight_skew = max_inflight_skew
-
-    def rank(self, prompt_tokens: int, candidates: Sequence[Candidate]) -> Ranking:
-        ceiling = min(candidate.state.inflight for candidate in candidates) + self._max_inflight_skew
-        sticky_tokens = max(1.0, self._threshold * prompt_tokens)
-        warm: list[Score] = []
-        cold: list[Score] = []
-        hot: list[Score] = []
-        guarded = False
-        for candidate in candidates:
-            cost = self._cost(candidate, prompt_tokens)
-            is_warm = candidate.matched_tokens >= sticky_tokens
-            if candidate.state.inflight > ceiling:
-                hot.append(Score(candidate, cost, "hot"))
-                guarded |= is_warm
-            else:
-                (warm if is_warm else cold).append(Score(candidate, cost))
-        warm.sort(key=_by_cost)
-        cold = _spread(cold, prompt_tokens)
-        hot.sort(key=_by_cost)
-
-        reason = "warm" if warm else "guarded" if guarded else "spread"
-        if warm and cold:
-            idler = min(cold, key=_by_cost)
-            if idler.cost < warm[0].cost:
-                reason = "saturated"
-                cold.remove(idler)
-                warm.insert(0, idler)
-        return Ranking("prefix_kv_aware", reason, prompt_tokens, (*warm, *cold, *hot))
-
-    def _cost(self, candidate: Candidate, prompt_tokens: int) -> float:
-        uncached = max(0, prompt_tokens - candidate.matched_tokens)
-        return self._weight_load * candidate.state.queued_tokens + self._weight_prefix * uncached
+    def rank(self, demand: Demand, candidates: Sequence[Candidate]) -> Ranking:
+        prompt_tokens = demand.prompt_tokens
+        busy = min(_MAX_BUSY, sum(c.utilisation for c in candidates) / len(candidates))
+        delay = _delay(busy, len(candidates))
+        scores = [_score(candidate, prompt_tokens, busy, delay) for candidate in candidates]
+        scores.sort(key=_by_cost)
+        warm_tokens = max(1.0, _WARM_SHARE * prompt_tokens)
+        _settle_ties(scores, warm_tokens)
+        warmest = max(c.matched_tokens for c in candidates)
+        if warmest < warm_tokens:
+            reason = "spread"
+        elif scores[0].candidate.matched_tokens >= warm_tokens:
+            reason = "warm"
+        else:
+            reason = "saturated"
+        return Ranking("prefix_kv_aware", reason, demand, tuple(scores))
 
 
-def _by_cost(score: Score) -> tuple[float, int]:
-    return score.cost, score.candidate.state.turn
+def _delay(busy: float, count: int) -> float:
+    """Request-seconds of waiting that a second of work costs others: the derivative of Sakasegawa's queue length."""
+    power, idle = math.sqrt(2 * (count + 1)), 1 - busy
+    return (power * busy ** (power - 1) / idle + busy**power / idle**2) / count
 
 
-def _spread(scores: list[Score], prompt_tokens: int) -> list[Score]:
-    """Shortest queue first, then emptiest cache, then longest without a request."""
-    if len(scores) < 2:
-        return scores
-    least = min(score.candidate.state.queued_tokens for score in scores)
-    step = max(1.0, _QUEUE_TOLERANCE * prompt_tokens)
+def _score(candidate: Candidate, prompt_tokens: int, busy: float, delay: float) -> Score:
+    own_s = candidate.uncached_tokens(prompt_tokens) / candidate.tokens_per_s
+    loss = candidate.eviction_chance / (1 - busy * candidate.eviction_chance)
+    copy_s = candidate.lasting_tokens / candidate.tokens_per_s * (delay + loss * (1 + delay))
+    batch_s = _BATCH_S * candidate.inflight
+    wait_s, base_s = candidate.wait_s, candidate.base_s
+    terms = (("base_s", base_s), ("wait_s", wait_s), ("own_s", own_s), ("copy_s", copy_s), ("batch_s", batch_s))
+    return Score(candidate, base_s + wait_s + own_s + copy_s + batch_s, terms=terms)
 
-    def place(score: Score) -> tuple[int, int, int]:
-        candidate = score.candidate
-        return int((candidate.state.queued_tokens - least) / step), candidate.held_tokens, candidate.state.turn
 
-    return sorted(scores, key=place)
+def _settle_ties(scores: list[Score], warm_tokens: float) -> None:
+    """Orders those at the head that cost about the same."""
+    limit = scores[0].cost * (1 + _EQUAL_SHARE) + _EQUAL_S
+    equal = 1
+    while equal < len(scores) and scores[equal].cost <= limit:
+        equal += 1
+    if equal > 1:
+
+        def place(score: Score) -> tuple[bool, int, int]:
+            candidate = score.candidate
+            return candidate.matched_tokens < warm_tokens, candidate.held_tokens, candidate.turn
+
+        scores[:equal] = sorted(scores[:equal], key=place)
+
+
+def _by_cost(score: Score) -> float:
+    return score.cost

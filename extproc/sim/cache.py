@@ -6,17 +6,41 @@ is found again by its hash until the queue hands it to somebody else. Two physic
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
 
 class BlockCache:
-    """A fixed number of KV blocks, named by their physical index."""
+    """A fixed number of KV blocks, named by their physical index.
 
-    __slots__ = ("_by_hash", "_free", "_hash_of", "_references", "evicted_hashes", "evictions", "total", "version")
+    Args:
+        elastic: where no block is left, `allocate` makes one, and as many are given up as soon as blocks are freed.
+            For a cache that engines share: a request that was admitted by one of them cannot know what the others take.
+        host_blocks: size of a tier that keeps what is evicted here, by content; least recently used goes first.
+    """
 
-    def __init__(self, blocks: int) -> None:
+    __slots__ = (
+        "_by_hash",
+        "_elastic",
+        "_free",
+        "_hash_of",
+        "_host",
+        "_host_blocks",
+        "_references",
+        "_surplus",
+        "evicted_hashes",
+        "evictions",
+        "total",
+        "version",
+    )
+
+    def __init__(self, blocks: int, *, elastic: bool = False, host_blocks: int = 0) -> None:
         self.total = blocks
+        self._elastic = elastic
+        self._surplus = 0
+        self._host_blocks = host_blocks
+        self._host: OrderedDict[int, None] = OrderedDict()
         self.evictions = 0
         # Rises when a block is freed or becomes findable: until then, a request that found no room finds none.
         self.version = 0
@@ -30,6 +54,11 @@ class BlockCache:
     def free(self) -> int:
         """Blocks that nobody uses, cached content included."""
         return len(self._free)
+
+    @property
+    def growth(self) -> float:
+        """Blocks that requests which run already can still take."""
+        return math.inf if self._elastic else len(self._free)
 
     @property
     def used(self) -> int:
@@ -62,6 +91,19 @@ class BlockCache:
             found.append(blocks[0])
         return found
 
+    def host_prefix(self, hashes: Sequence[int], start: int, limit: int) -> int:
+        """How many hashes of a chain from `start` on, up to `limit`, follow each other in the host tier."""
+        host = self._host
+        at = start
+        while at < limit and at < len(hashes) and hashes[at] in host:
+            at += 1
+        return at - start
+
+    def use_host(self, hashes: Sequence[int]) -> None:
+        """These are being restored: most recently used now, a chain's beginning after its end."""
+        for block_hash in reversed(hashes):
+            self._host.move_to_end(block_hash)
+
     def free_after(self, blocks: Iterable[int]) -> int:
         """How many blocks would be free once these were acquired."""
         references = self._references
@@ -77,6 +119,8 @@ class BlockCache:
 
     def allocate(self, count: int) -> list[int]:
         """Take `count` blocks off the head of the free queue, evicting what they hold. The caller checks `free`."""
+        if self._elastic:
+            self._stretch(count - len(self._free))
         allocated: list[int] = []
         for _ in range(count):
             block, _ = self._free.popitem(last=False)
@@ -99,6 +143,8 @@ class BlockCache:
             references[block] -= 1
             if not references[block]:
                 free[block] = None
+        if self._surplus:
+            self._shrink()
         self.version += 1
 
     def clear(self) -> bool:
@@ -106,9 +152,26 @@ class BlockCache:
         if self.used:
             return False
         self._by_hash.clear()
-        self._hash_of = [None] * self.total
+        self._host.clear()
+        self._hash_of = [None] * len(self._hash_of)
         self.version += 1
         return True
+
+    def _stretch(self, blocks: int) -> None:
+        for _ in range(blocks):
+            self._free[len(self._references)] = None
+            self._references.append(0)
+            self._hash_of.append(None)
+            self._surplus += 1
+            self.total += 1
+
+    def _shrink(self) -> None:
+        while self._surplus and self._free:
+            block, _ = self._free.popitem(last=False)
+            if self._hash_of[block] is not None:
+                self._evict(block)
+            self._surplus -= 1
+            self.total -= 1
 
     def _evict(self, block: int) -> None:
         block_hash = self._hash_of[block]
@@ -118,6 +181,14 @@ class BlockCache:
         holders.remove(block)
         if not holders:
             del self._by_hash[block_hash]
+            self._keep_in_host(block_hash)
         self.evictions += 1
         if self.evicted_hashes is not None:
             self.evicted_hashes.append(block_hash)
+
+    def _keep_in_host(self, block_hash: int) -> None:
+        if self._host_blocks:
+            self._host[block_hash] = None
+            self._host.move_to_end(block_hash)
+            if len(self._host) > self._host_blocks:
+                self._host.popitem(last=False)

@@ -10,7 +10,8 @@ Whoever drives it owns time::
 
 A step computes one token for each running request that decodes, then prompt chunks in arrival order, within the token
 budget. What is cached of a prompt is skipped, but for its last token. KV blocks are taken as tokens are computed; where
-none are left, waiting requests wait and the youngest running one gives its blocks back and starts over.
+none are left, waiting requests wait and the youngest running one gives its blocks back and starts over. With a host
+tier, what the GPU evicts is kept there, and a prompt that continues there is restored, at the start of its first step.
 
 With ``fuse=True`` many decode steps run as one until something changes: a virtual clock then pays per event, not per
 token. An arrival or an abort that changes the batch shortens the fused step, so `step_ends_s` must be read again after
@@ -28,11 +29,15 @@ from extproc.sim.settings import EngineSettings
 
 
 class Engine:
-    """One engine; every time it is given is in seconds on the driver's clock."""
+    """One engine; every time it is given is in seconds on the driver's clock.
 
-    def __init__(self, settings: EngineSettings) -> None:
+    Args:
+        cache: blocks that it shares with other engines, an idealisation; by default it has `kv_blocks` of its own.
+    """
+
+    def __init__(self, settings: EngineSettings, cache: BlockCache | None = None) -> None:
         self.settings = settings
-        self._cache = BlockCache(settings.kv_blocks)
+        self._cache = BlockCache(settings.kv_blocks, host_blocks=settings.host_blocks) if cache is None else cache
         self._cache.evicted_hashes = [] if settings.record_events else None
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []
@@ -40,6 +45,7 @@ class Engine:
         self._step: Step | None = None
         self._refused: tuple[Sequence, int] | None = None
         self._events: list[KvEvent] = []
+        self._restored_tokens = 0
         self._prefix_queries = 0
         self._prefix_hits = 0
         self._preemptions = 0
@@ -75,9 +81,10 @@ class Engine:
         )
 
     def cached_prefix_tokens(self, request: Request) -> int:
-        """Prompt tokens of `request` that are cached now, as it would be charged for them."""
+        """Prompt tokens of `request` that are cached now, on the GPU or behind it, as it would be charged for them."""
         sequence = Sequence(request, self.settings.block_size)
-        return len(self._hit(sequence)) * self.settings.block_size
+        hit = len(self._hit(sequence))
+        return (hit + self._host_hit(sequence, hit)) * self.settings.block_size
 
     def submit(self, request: Request) -> None:
         """Queue a request, at its `arrival_s`.
@@ -138,6 +145,7 @@ class Engine:
         assert self._step is None, "finish_step comes first"
         budget = self.settings.max_num_batched_tokens
         scheduled: list[tuple[Sequence, int]] = []
+        self._restored_tokens = 0
         budget, preempted = self._schedule_running(scheduled, budget)
         decodes = sum(1 for sequence, _ in scheduled if sequence.decoding)
         if not preempted:
@@ -145,7 +153,7 @@ class Engine:
         if not scheduled:
             return None
         prefill_tokens = self.settings.max_num_batched_tokens - budget - decodes
-        step_s = self.settings.step_s(prefill_tokens, decodes)
+        step_s = self.settings.step_s(prefill_tokens, decodes, self._restored_tokens)
         self._step = Step(scheduled, now, step_s, repeats=1)
         # After a preemption the next step may admit again, so it may differ from this one.
         if not prefill_tokens and not preempted and (fuse or not step_s):
@@ -223,22 +231,41 @@ class Engine:
         self._cache.acquire(hit)
         sequence.blocks = hit
         sequence.stored = len(hit)
-        sequence.computed = len(hit) * self.settings.block_size
+        self._restore(sequence)
+        sequence.computed = sequence.stored * self.settings.block_size
         if sequence.cached_tokens is None:
             sequence.cached_tokens = sequence.computed
             self._prefix_queries += sequence.known
             self._prefix_hits += sequence.computed
 
+    def _restore(self, sequence: Sequence) -> None:
+        """Bring back what follows the hit in the host tier."""
+        hit = sequence.stored
+        count = self._host_hit(sequence, hit)
+        if count:
+            self._cache.use_host(sequence.chain[hit : hit + count])
+            end = (hit + count) * self.settings.block_size
+            self._grow(sequence, end)
+            self._store_full_blocks(sequence, end)
+            self._restored_tokens += count * self.settings.block_size
+
     def _hit(self, sequence: Sequence) -> list[int]:
+        return self._cache.longest_prefix(sequence.chain, self._reusable_blocks(sequence))
+
+    def _host_hit(self, sequence: Sequence, hit: int) -> int:
+        """Blocks in the host tier that continue a hit of so many."""
+        return self._cache.host_prefix(sequence.chain, hit, self._reusable_blocks(sequence))
+
+    def _reusable_blocks(self, sequence: Sequence) -> int:
         # The last token is computed in any case: its logits are what the first output token is sampled from.
-        return self._cache.longest_prefix(sequence.chain, (sequence.known - 1) // self.settings.block_size)
+        return (sequence.known - 1) // self.settings.block_size
 
     def _blocks_for(self, tokens: int) -> int:
         return -(-tokens // self.settings.block_size)
 
     def _grow_or_preempt(self, sequence: Sequence, end: int) -> bool:
         """Give the sequence room for `end` tokens, from younger ones if need be; False if it lost its own instead."""
-        while self._blocks_for(end) - len(sequence.blocks) > self._cache.free:
+        while self._blocks_for(end) - len(sequence.blocks) > self._cache.growth:
             youngest = self._running.pop()
             self._cache.release(reversed(youngest.blocks))
             youngest.restart()

@@ -7,6 +7,9 @@ slow            the engine's steps take `factor` times as long while such a requ
 reset_midstream answers, and resets the connection after `after_tokens` tokens
 refuse          closes the connection without an answer
 unhealthy       /health answers 503; inference goes on
+metrics_garbled /metrics has words where numbers should be; inference goes on
+metrics_hang    /metrics begins to answer and never ends; inference goes on
+metrics_huge    /metrics is a page of 10 MB; inference goes on
 die             exits with status 137 as a killed process does: at once, or once a reply has `after_tokens` tokens
 """
 
@@ -20,7 +23,19 @@ import msgspec
 
 from extproc.sim.errors import malformed
 
-Mode = Literal["ok", "hang", "error", "slow", "reset_midstream", "refuse", "die", "unhealthy"]
+Mode = Literal[
+    "ok",
+    "hang",
+    "error",
+    "slow",
+    "reset_midstream",
+    "refuse",
+    "die",
+    "unhealthy",
+    "metrics_garbled",
+    "metrics_hang",
+    "metrics_huge",
+]
 
 EXIT_STATUS = 137
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +15,10 @@ from aiohttp import web
 from extproc.sim.dialects import DIALECTS
 from extproc.sim.errors import Refused, malformed
 from extproc.sim.replica import Replica
+
+_TEXT = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+_VALUE = re.compile(r" [0-9.e+-]+$", re.MULTILINE)
+_HUGE_BYTES = 10_000_000
 
 
 class Operations:
@@ -54,9 +60,19 @@ class Operations:
     async def health(self, http: web.Request) -> web.Response:
         return web.Response(status=200 if self._replica.faults.healthy else 503)
 
-    async def metrics(self, http: web.Request) -> web.Response:
+    async def metrics(self, http: web.Request) -> web.StreamResponse:
         text = self._replica.metrics.render(self._replica.engine.stats)
-        return web.Response(body=text.encode(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+        match self._replica.faults.current.mode:
+            case "metrics_garbled":
+                text = _VALUE.sub(" plenty", text)
+            case "metrics_huge":
+                text = text.ljust(_HUGE_BYTES, "\n")
+            case "metrics_hang":
+                response = web.StreamResponse(headers=_TEXT)
+                await response.prepare(http)
+                await response.write(text[:100].encode())
+                await asyncio.get_running_loop().create_future()
+        return web.Response(body=text.encode(), headers=_TEXT)
 
     async def load(self, http: web.Request) -> web.Response:
         stats = self._replica.engine.stats

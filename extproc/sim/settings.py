@@ -21,6 +21,9 @@ class EngineSettings:
             overhead alone is longer than a token.
         decode_interference: how much longer a decode step takes for each further stream in the batch, as a share of
             the lone stream's.
+        host_blocks: KV blocks in a host-memory tier behind the GPU: what the GPU evicts is kept there, least recently
+            used first to go, and a prompt that continues there is restored instead of computed. 0 for none.
+        restore_tokens_per_s: how fast; restoring takes its time in the step that admits the request.
         record_events: keep what is stored and removed for `Engine.take_events`.
     """
 
@@ -32,13 +35,17 @@ class EngineSettings:
     decode_tokens_per_s: float = 60.0
     step_overhead_s: float = 0.001
     decode_interference: float = 0.01
+    host_blocks: int = 0
+    restore_tokens_per_s: float = 100_000.0
     record_events: bool = False
 
     def __post_init__(self) -> None:
         for name in ("block_size", "kv_blocks", "max_num_seqs", "max_num_batched_tokens"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
-        for name in ("prefill_tokens_per_s", "decode_tokens_per_s"):
+        if self.host_blocks < 0:
+            raise ValueError(f"host_blocks must be at least 0, not {self.host_blocks}")
+        for name in ("prefill_tokens_per_s", "decode_tokens_per_s", "restore_tokens_per_s"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
         for name in ("step_overhead_s", "decode_interference"):
@@ -61,9 +68,10 @@ class EngineSettings:
     def kv_tokens(self) -> int:
         return self.kv_blocks * self.block_size
 
-    def step_s(self, prefill_tokens: int, decodes: int) -> float:
+    def step_s(self, prefill_tokens: int, decodes: int, restored_tokens: int = 0) -> float:
         """Seconds that a step takes which computes this many prompt tokens and one token for each of `decodes`."""
         duration_s = self.step_overhead_s + prefill_tokens / self.prefill_tokens_per_s
+        duration_s += restored_tokens / self.restore_tokens_per_s
         if decodes:
             lone_s = max(0.0, 1.0 / self.decode_tokens_per_s - self.step_overhead_s)
             duration_s += lone_s * (1.0 + self.decode_interference * (decodes - 1))

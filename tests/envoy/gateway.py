@@ -36,13 +36,15 @@ class Gateway:
     """
 
     def __init__(self, replicas: int = 3, provider: dict[str, Any] | None = None, **sections: Any) -> None:
-        self.port, self.admin_port, *sim_ports = free_ports(2 + replicas)
+        self.port, self.admin_port, self.operations_port, *sim_ports = free_ports(3 + replicas)
         self.url = f"http://127.0.0.1:{self.port}"
+        self.operations_url = f"http://127.0.0.1:{self.operations_port}"
         self.replicas = {f"r{i}": f"http://127.0.0.1:{port}" for i, port in enumerate(sim_ports)}
         self.dir = Path(tempfile.mkdtemp(prefix="kvgate-test-"))
         self.config: dict[str, Any] = {
             "server": {"host": "127.0.0.1", "port": self.port, "log_level": "DEBUG"},
             "envoy": {"admin_port": self.admin_port, "concurrency": 1},
+            "operations": {"port": self.operations_port},
             "processor": {"run_dir": str(self.dir / "run"), "drain_timeout_s": 5},
             "providers": [
                 {

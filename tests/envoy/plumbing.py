@@ -142,6 +142,7 @@ def settings(run_dir: Path, **server: Any) -> Settings:
         {
             "server": {"host": "127.0.0.1", "port": free_port(), **server},
             "envoy": {"admin_port": free_port()},
+            "operations": {"port": free_port()},
             "processor": {"run_dir": str(run_dir)},
         }
     )

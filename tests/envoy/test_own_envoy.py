@@ -42,7 +42,7 @@ async def render(config: Path) -> str:
 
 @pytest.mark.parametrize("own_clusters", [False, True], ids=["a cluster a pool", "a cluster a replica"])
 async def test_a_rendered_envoy_and_a_processor_on_tcp_serve_together(tmp_path: Path, own_clusters: bool) -> None:
-    port, admin_port, processor_port = free_ports(3)
+    port, admin_port, operations_port, processor_port = free_ports(4)
     async with contextlib.AsyncExitStack() as stack:
         engines = [
             await stack.enter_async_context(
@@ -59,6 +59,7 @@ async def test_a_rendered_envoy_and_a_processor_on_tcp_serve_together(tmp_path: 
                 {
                     "server": {"host": "127.0.0.1", "port": port},
                     "envoy": {"admin_port": admin_port},
+                    "operations": {"port": operations_port},
                     "processor": {"listen": f"127.0.0.1:{processor_port}"},
                     "providers": [{"name": "p", "replicas": replicas}],
                     "models": [{"name": "m", "deployments": [{"provider": "p"}]}],

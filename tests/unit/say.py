@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 
 from extproc.api.requests import Endpoint, InferenceRequest, Media, Message, Part, Text
-from extproc.fleet.events import Finished, ReplicaUp, Routed
+from extproc.fleet.events import Finished, ReplicaUp, Routed, Usage
 from extproc.fleet.index import CacheIndex
+from extproc.fleet.outcome import Outcome
 from extproc.fleet.state import Fleet
 from extproc.prefix import Chain
 
@@ -29,21 +31,41 @@ def request(*messages: Message, **fields: object) -> InferenceRequest:
     return InferenceRequest(messages=messages, **options)  # type: ignore[arg-type]
 
 
-def chain(*blocks: int, tail_tokens: int = 0) -> Chain:
-    """A prompt of blocks of 10 tokens each; equal leading numbers are an equal prefix."""
-    return Chain(blocks, (10,) * len(blocks), 10 * len(blocks) + tail_tokens)
+def chain(*blocks: int, tail_tokens: int = 0, block_tokens: int = 10) -> Chain:
+    """A prompt of blocks of one weight; equal leading numbers are an equal prefix, and nothing else is."""
+    hashes = tuple(hash(blocks[:end]) % 2**64 for end in range(1, len(blocks) + 1))
+    return Chain(hashes, (block_tokens,) * len(blocks), block_tokens * len(blocks) + tail_tokens)
 
 
-def routed(ticket: str, replica: str, prompt: Chain, *, at_s: float = 0.0, request_id: str = "") -> Routed:
-    return Routed(at_s, ticket, request_id, replica, prompt, prompt.prompt_tokens)
+def routed(
+    ticket: str,
+    replica: str,
+    prompt: Chain,
+    *,
+    at_s: float = 0.0,
+    request_id: str = "",
+    matched: int = 0,
+    model: str = "",
+    timed: bool = False,
+) -> Routed:
+    uncached_tokens = max(0, prompt.prompt_tokens - matched)
+    return Routed(at_s, ticket, request_id, replica, prompt, uncached_tokens, model=model, timed=timed)
 
 
-def served(ticket: str, replica: str | None, *, at_s: float = 1.0, status: int = 200, attempts: int = 1) -> Finished:
-    return Finished(at_s, ticket, served=replica, status=status, attempts=attempts, reached=replica is not None)
+def served(
+    ticket: str,
+    replica: str | None,
+    *,
+    at_s: float = 1.0,
+    status: int = 200,
+    attempts: int = 1,
+    usage: Usage = Usage(),  # noqa: B008 - frozen
+) -> Finished:
+    return Finished(at_s, ticket, "", replica, status, attempts, reached=replica is not None, usage=usage)
 
 
-def fleet_of(*names: str, max_blocks: int = 1000) -> Fleet:
-    fleet = Fleet(CacheIndex(max_blocks))
+def fleet_of(*names: str, max_blocks: int = 1000, observe: Callable[[Outcome], None] | None = None) -> Fleet:
+    fleet = Fleet(CacheIndex(max_blocks), observe=observe)
     for name in names:
         fleet.apply(ReplicaUp(0.0, name))
     return fleet

@@ -78,6 +78,24 @@ class TestAddresses:
         assert one_pool(type=kind, health_path="/health").health_path == "/health"
         assert one_pool(type="mock").health_path == "/health"
 
+    def test_an_engine_of_ones_own_tells_its_load_and_a_hosted_api_does_not(self) -> None:
+        provider = {"name": "p", "replicas": ["http://10.0.0.1:8000/v1", "https://h.example/openai"]}
+        urls = {"10.0.0.1:8000": "http://10.0.0.1:8000/metrics", "h.example:443": "https://h.example:443/metrics"}
+        assert topology([provider], {"m": ["p"]}).metrics_urls == urls
+        assert topology([{"name": "p", "type": "mock"}], {"m": ["p"]}).metrics_urls == {
+            "p": "http://127.0.0.1:8101/metrics"
+        }
+        for kind in ("openai", "anthropic"):
+            assert topology([{"name": "p", "type": kind}], {"m": ["p"]}).metrics_urls == {"p": None}
+
+    @pytest.mark.parametrize("path", ["", None])
+    def test_the_page_with_an_engines_load_can_be_elsewhere_or_nowhere(self, path: str | None) -> None:
+        for provider in ({"base_url": "http://a"}, {"type": "mock"}):
+            found = topology([{"name": "p", "metrics_path": path, **provider}], {"m": ["p"]})
+            assert found.metrics_urls == {"p": None}
+        found = topology([{"name": "p", "type": "openai", "metrics_path": "/load"}], {"m": ["p"]})
+        assert found.metrics_urls == {"p": "https://api.openai.com:443/load"}
+
     @pytest.mark.parametrize("url", ["http://u:p@h", "http://h/?q=1", "http://h/#x"])
     def test_what_an_address_cannot_hold_is_refused(self, url: str) -> None:
         with pytest.raises(ConfigError, match=r"providers\[0\]: a URL must not hold"):
@@ -176,6 +194,15 @@ class TestPools:
         found = topology([*self.TWO], {"m": ["a"], "lora": [{"provider": "a", "model": "m:lora"}], "n": ["a", "b"]})
         assert list(found.pools) == ["a", "n"]
         assert found.models["m"].targets[0].pool is found.models["lora"].targets[0].pool
+
+    def test_each_replica_of_a_pool_is_known_by_its_provider(self) -> None:
+        providers = [
+            {"name": "a", "replicas": ["http://a", "http://b"]},
+            {"name": "b", "replicas": ["http://b", "http://c"]},
+        ]
+        found = topology(providers, {"m": ["a", "b"], "n": ["b"]})
+        assert found.models["m"].targets[0].providers == {"a:80": "a", "b:80": "a", "c:80": "b"}
+        assert found.models["n"].targets[0].providers == {"b:80": "b", "c:80": "b"}
 
     def test_a_provider_without_a_model_gets_no_pool(self) -> None:
         assert list(topology([*self.TWO], {"m": ["b"]}).pools) == ["b"]

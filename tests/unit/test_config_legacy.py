@@ -41,7 +41,7 @@ budget:
   window_s: 86400
 routing:
   strategy: latency
-  latency_ewma_alpha: 0.3
+  latency_ewma_alpha: 0.25
   failure_threshold: 5
   cooldown_s: 20
   prefix_kv_aware:
@@ -91,9 +91,9 @@ class TestAWholeFile:
         settings = loads(FIRST, {}).settings
         assert settings.server.request_timeout_s == 60
         assert (settings.routing.failure_threshold, settings.routing.cooldown_s) == (5, 20)
+        assert (settings.routing.strategy, settings.routing.latency_ewma_alpha) == ("latency", 0.25)
         strategy = settings.routing.prefix_kv_aware
-        assert (strategy.block_size, strategy.max_blocks_per_replica, strategy.max_inflight_skew) == (16, 1000, 4)
-        assert (strategy.weight_prefix, strategy.weight_load) == (2.0, 0.25)
+        assert (strategy.block_size, strategy.max_blocks_per_replica) == (16, 1000)
         assert settings.providers[0].latency_ms == 5
         assert settings.models[0].deployments[0].cost_per_1k_output == 0.2
 
@@ -101,11 +101,12 @@ class TestAWholeFile:
         assert [warning.split(": ")[:2] for warning in warnings(FIRST)] == [
             ["10", "cache"],
             ["21", "ratelimit"],
-            ["32", "routing.strategy"],
-            ["33", "routing.latency_ewma_alpha"],
             ["38", "routing.prefix_kv_aware.affinity_backend"],
             ["39", "routing.prefix_kv_aware.affinity_redis_url"],
             ["40", "routing.prefix_kv_aware.affinity_ttl_s"],
+            ["42", "routing.prefix_kv_aware.weight_prefix"],
+            ["43", "routing.prefix_kv_aware.weight_load"],
+            ["44", "routing.prefix_kv_aware.max_inflight_skew"],
             ["45", "routing.prefix_kv_aware.tokenizer"],
             ["46", "routing.prefix_kv_aware.hf_model"],
             ["47", "routing.prefix_kv_aware.image_key"],
@@ -120,13 +121,23 @@ class TestAWholeFile:
 
 
 class TestSections:
-    @pytest.mark.parametrize("name", ["latency", "cost"])
-    def test_a_strategy_that_is_not_available_falls_back(self, name: str) -> None:
-        text = f"routing: {{strategy: {name}, cooldown_s: 3}}"
-        assert loads(text, {}).settings.routing.strategy == "prefix_kv_aware"
-        assert loads(text, {}).settings.routing.cooldown_s == 3
-        assert warnings(text) == [
-            f'1: routing.strategy: "{name}" is not available in this version; "prefix_kv_aware" is used'
+    @pytest.mark.parametrize("name", ["round_robin", "weighted", "latency", "least_busy", "cost", "prefix_kv_aware"])
+    def test_every_strategy_of_the_first_generation_is_there(self, name: str) -> None:
+        loaded = loads(f"routing: {{strategy: {name}}}", {})
+        assert (loaded.settings.routing.strategy, loaded.warnings) == (name, ())
+
+    @pytest.mark.parametrize(
+        ("key", "replacement"),
+        [
+            ("weight_prefix: 2", "waiting and computing are predicted in seconds and compared as such"),
+            ("weight_load: 0.25", "waiting and computing are predicted in seconds and compared as such"),
+            ("max_inflight_skew: 4", "a busy replica costs what waiting there would"),
+        ],
+    )
+    def test_a_weight_that_means_nothing_any_more_names_what_replaced_it(self, key: str, replacement: str) -> None:
+        name = key.split(":")[0]
+        assert warnings(f"routing: {{prefix_kv_aware: {{{key}}}}}") == [
+            f"1: routing.prefix_kv_aware.{name}: has no effect; {replacement}"
         ]
 
     @pytest.mark.parametrize("section", ["auth", "budget"])
@@ -151,6 +162,10 @@ class TestSections:
             ("cache:\n  semantic: {treshold: 1}", '2: cache.semantic.treshold: unknown key; did you mean "threshold"?'),
             ("auth:\n  api_keys:\n    - {kee: x, key: y}", '3: auth.api_keys[0].kee: unknown key; did you mean "key"?'),
             ("auth: {api_keys: [{tenant: x}]}", "1: auth.api_keys[0].key: is required"),
+            (
+                "routing: {prefix_kv_aware: {weight_lod: 1}}",
+                '1: routing.prefix_kv_aware.weight_lod: unknown key; did you mean "weight_load"?',
+            ),
             ("ratelimit: {burst: many}", "1: ratelimit.burst: must be a whole number"),
             ("budget: {default: 1}", '1: budget.default: unknown key; did you mean "default_usd"?'),
             (

@@ -44,11 +44,43 @@ class TestFaults:
             ("server:\n\n  port: http\n", "kvgate.yaml:3: server.port: must be a whole number"),
             ("server:\n  port: 70000\n", "kvgate.yaml:2: server.port: must be at most 65535"),
             ("server:\n  request_timeout_s: 0\n", "kvgate.yaml:2: server.request_timeout_s: must be more than 0"),
+            ("routing:\n  cooldown_s: .inf\n", "kvgate.yaml:2: routing.cooldown_s: must be a finite number"),
+            (
+                "providers:\n  - name: p\n    replicas: [{url: http://a, weight: .inf}]\n",
+                "kvgate.yaml:3: providers[0].replicas[0].weight: must be a finite number",
+            ),
+            ("providers:\n  - {name: p, metrics_path: load, base_url: http://a}\n",
+             "kvgate.yaml:2: providers[0].metrics_path: must match ^(/.*)?$"),
             ("server: 5\n", "kvgate.yaml:1: server: must be a section of keys and values"),
             ("server:\n  tls: {cert: a}\n", "kvgate.yaml:2: server.tls.key: is required"),
             (
                 "server:\n  log_level: LOUD\n",
                 'kvgate.yaml:2: server.log_level: must be "DEBUG", "INFO", "WARNING" or "ERROR"',
+            ),
+            (
+                "routing:\n  strategy: fastest\n",
+                'kvgate.yaml:2: routing.strategy: must be "round_robin", "random", "weighted", "least_busy", '
+                '"latency", "cost", "session" or "prefix_kv_aware"',
+            ),
+            (
+                "routing:\n  latency_ewma_alpha: 0\n",
+                "kvgate.yaml:2: routing.latency_ewma_alpha: must be more than 0",
+            ),
+            (
+                "routing:\n  latency_ewma_alpha: 1.5\n",
+                "kvgate.yaml:2: routing.latency_ewma_alpha: must be at most 1",
+            ),
+            (
+                "routing:\n  session_load_bound: 1\n",
+                "kvgate.yaml:2: routing.session_load_bound: must be more than 1",
+            ),
+            (
+                "routing:\n  session_load_bound: .inf\n",
+                "kvgate.yaml:2: routing.session_load_bound: must be a finite number",
+            ),
+            (
+                "routing:\n  session_header: ':path'\n",
+                "kvgate.yaml:2: routing.session_header: must match ^[A-Za-z0-9_-]+$",
             ),
             ("models: {}\n", "kvgate.yaml:1: models: must be a list"),
             ("models:\n  - {name: m, deployments: []}\n", "kvgate.yaml:2: models[0].deployments: must not be empty"),
@@ -160,6 +192,9 @@ class TestValues:
         assert found.providers[0].api_key == "0123"
         assert found.models[0].deployments[0].model == "1e3"
         assert found.envoy.log_level == "off"
+
+    def test_the_session_header_is_named_as_envoy_spells_it(self) -> None:
+        assert settings("routing: {strategy: session, session_header: X-Chat-Id}").routing.session_header == "x-chat-id"
 
     def test_anchors_and_merge_keys_work(self) -> None:
         found = settings(

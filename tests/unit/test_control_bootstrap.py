@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from extproc.config.settings import Settings
 from extproc.control.bootstrap import ProcessorTarget, render_bootstrap, write_secrets
@@ -76,6 +78,31 @@ def test_the_settings_are_in_the_bootstrap(tmp_path: Path) -> None:
     assert connections["max_active_downstream_connections"] == 55
 
 
+def test_operations_are_on_loopback_unless_told_otherwise(tmp_path: Path) -> None:
+    default = rendered(tmp_path)["static_resources"]["listeners"][-1]
+    told = rendered(tmp_path, operations={"host": "10.0.0.1", "port": 99})["static_resources"]["listeners"][-1]
+    assert default["address"]["socket_address"] == {"address": "127.0.0.1", "port_value": 8081}
+    assert told["address"]["socket_address"] == {"address": "10.0.0.1", "port_value": 99}
+
+
+def test_the_processor_is_told_the_session_header_and_no_more_than_it_reads(tmp_path: Path) -> None:
+    manager = connection_manager(rendered(tmp_path, routing={"session_header": "x-conversation"}))
+    rules = manager["http_filters"][0]["typed_config"]["forward_rules"]["allowed_headers"]["patterns"]
+    names = [rule["exact"] for rule in rules]
+    assert names == [":path", ":method", "x-request-id", "x-kvgate-explain", "x-conversation"]
+
+
+def test_envoy_has_the_whole_definition_of_the_admin_api(tmp_path: Path) -> None:
+    transcoder = connection_manager(rendered(tmp_path), -1)["http_filters"][0]["typed_config"]
+    files = FileDescriptorSet.FromString(b64decode(transcoder["proto_descriptor_bin"])).file
+    known: set[str] = set()
+    for file in files:
+        assert known.issuperset(file.dependency)
+        known.add(file.name)
+    services = {f"{file.package}.{service.name}" for file in files for service in file.service}
+    assert set(transcoder["services"]) <= services
+
+
 def test_the_stream_idle_timeout_leaves_time_for_every_try(tmp_path: Path) -> None:
     manager = connection_manager(rendered(tmp_path, server={"request_timeout_s": 100}))
     (host,) = manager["route_config"]["virtual_hosts"]
@@ -115,7 +142,8 @@ def test_anything_else_is_no_target(target: str) -> None:
 
 
 def test_without_tls_there_is_no_tls_listener(tmp_path: Path) -> None:
-    assert [each["name"] for each in rendered(tmp_path)["static_resources"]["listeners"]] == ["kvgate_http"]
+    names = [each["name"] for each in rendered(tmp_path)["static_resources"]["listeners"]]
+    assert names == ["kvgate_http", "kvgate_operations"]
     write_secrets(Settings(), tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -18,8 +18,9 @@ from extproc.fleet.state import Fleet
 from extproc.gateway.catalog import Catalog, Directory
 from extproc.gateway.exchange import Exchange
 from extproc.gateway.gateway import Gateway
+from extproc.gateway.receipt import MAX_BYTES, receipt_header
 from extproc.gateway.sampler import Sampler
-from extproc.routing import build_strategy
+from extproc.routing import Candidate, Demand, Ranking, Score, build_strategy
 from tests.unit.say import fleet_of
 
 A, B = Replica("a", "10.0.0.1", 8000), Replica("b", "10.0.0.2", 8000)
@@ -29,25 +30,39 @@ CHAT = {"model": "m", "messages": [{"role": "user", "content": "tell me a story 
 
 def topology(*replicas: Replica, upstream_model: str = "m", **pool: object) -> Topology:
     fleet = Pool("pool", replicas or (A, B), **pool)  # type: ignore[arg-type]
-    return Topology({"m": Model("m", (Target(fleet, upstream_model),))}, {"pool": fleet}, "pool")
+    target = Target(fleet, upstream_model, providers={"a": "mine", "b": "yours"})
+    return Topology({"m": Model("m", (target,))}, {"pool": fleet}, "pool")
 
 
 class Bench:
     """A gateway on a clock that stands still."""
 
-    def __init__(self, layout: Topology | None = None, *, samples_per_s: float = 0.0) -> None:
+    def __init__(
+        self, layout: Topology | None = None, *, samples_per_s: float = 0.0, routing: Routing | None = None
+    ) -> None:
         self.clock = ManualClock()
         self.fleet: Fleet = fleet_of("a", "b")
-        routing = Routing()
+        routing = routing or Routing()
         directory = Directory(layout or topology(), routing, build_strategy(routing), ADDRESSES)
-        self.gateway = Gateway(Catalog(directory), self.fleet, self.clock, Sampler(samples_per_s, self.clock), 7)
+        self.decisions: list[tuple[str, str, str]] = []
+        sampler = Sampler(samples_per_s, self.clock)
+        self.gateway = Gateway(Catalog(directory), self.fleet, self.clock, sampler, 7, self._decided)
+
+    def _decided(self, model: str, provider: str, upstream_model: str) -> None:
+        self.decisions.append((model, provider, upstream_model))
 
     async def headers(
-        self, exchange: Exchange, path: str = "/v1/chat/completions", method: str = "POST", *, end: bool = False
+        self,
+        exchange: Exchange,
+        path: str = "/v1/chat/completions",
+        method: str = "POST",
+        *,
+        end: bool = False,
+        more: dict[str, str] | None = None,
     ) -> ProcessingResponse:
         message = ProcessingRequest()
         message.request_headers.end_of_stream = end
-        for key, value in {":path": path, ":method": method, "x-request-id": "r-1"}.items():
+        for key, value in {":path": path, ":method": method, "x-request-id": "r-1", **(more or {})}.items():
             message.request_headers.headers.headers.add(key=key, raw_value=value.encode("latin-1", "replace"))
         return ProcessingResponse.FromString(await exchange.receive(message))
 
@@ -59,9 +74,11 @@ class Bench:
         exchange.delivered()
         return answer
 
-    async def post(self, body: object, path: str = "/v1/chat/completions") -> ProcessingResponse:
+    async def post(
+        self, body: object, path: str = "/v1/chat/completions", more: dict[str, str] | None = None
+    ) -> ProcessingResponse:
         exchange = self.gateway.open()
-        await self.headers(exchange, path)
+        await self.headers(exchange, path, more=more)
         answer = await self.body(exchange, body)
         exchange.close()
         return answer
@@ -94,6 +111,14 @@ async def test_the_second_turn_goes_to_the_replica_that_served_the_first() -> No
     second = await bench.post(CHAT)
     assert set_headers(second)["x-gateway-destination-endpoint"].startswith("10.0.0.2:")
     assert int(second.dynamic_metadata["kvgate"]["predicted_cached_tokens"]) > 300
+
+
+async def test_a_decision_is_told_with_the_provider_of_the_replica_that_was_chosen() -> None:
+    bench = Bench(topology(upstream_model="org/m"))
+    answer = await bench.post(CHAT)
+    await bench.post(b"{")
+    first = set_headers(answer)["x-gateway-destination-endpoint"].split(":")[0]
+    assert bench.decisions == [("m", {"10.0.0.1": "mine", "10.0.0.2": "yours"}[first], "org/m")]
 
 
 async def test_a_replica_with_a_cluster_of_its_own_is_named_by_it() -> None:
@@ -131,7 +156,7 @@ async def test_a_sampled_stream_reports_its_first_token() -> None:
     assert answer.HasField("mode_override")
     await bench.body(exchange, {**CHAT, "stream": True})
     assert not exchange.done
-    chosen = exchange.ranking.best.state
+    chosen = bench.fleet.replicas[exchange.ranking.best.name]
     assert chosen.queued_tokens > 0
     chunk = ProcessingRequest()
     chunk.response_body.body = b"data: {}\n\n"
@@ -265,3 +290,44 @@ async def test_no_body_breaks_an_exchange(body: bytes) -> None:
     answer = await bench.post(body)
     assert answer.WhichOneof("response") == "immediate_response"
     assert 400 <= answer.immediate_response.status.code < 500
+
+
+ASK = {"x-kvgate-explain": "1"}
+
+
+async def test_a_decision_comes_with_its_receipt_when_asked_for_and_allowed() -> None:
+    answer = await Bench(routing=Routing(explain=True)).post(CHAT, more=ASK)
+    text = answer.dynamic_metadata["kvgate"]["receipt"]
+    receipt = orjson.loads(text)
+    assert text.isascii()
+    assert " " not in text
+    assert receipt["replica"] == receipt["replicas"][0]["name"]
+    assert {each["name"] for each in receipt["replicas"]} == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("allowed", "more"), [(False, ASK), (True, {}), (True, {"x-kvgate-explain": "0"}), (True, {"x-kvgate-explain": ""})]
+)
+async def test_there_is_no_receipt_unless_asked_for_and_allowed(allowed: bool, more: dict[str, str]) -> None:
+    answer = await Bench(routing=Routing(explain=allowed)).post(CHAT, more=more)
+    assert "receipt" not in answer.dynamic_metadata["kvgate"].fields
+
+
+@pytest.mark.parametrize("count", [1, 8, 9, 200])
+def test_a_receipt_fits_a_header_however_many_replicas_there_are(count: int) -> None:
+    terms = tuple((f"term_{number}", 1 / 3) for number in range(6))
+    scores = tuple(
+        Score(Candidate(f"{number:03}" + "x" * 125, "pool"), number / 3, "a note", terms) for number in range(count)
+    )
+    text = receipt_header(Ranking("prefix_kv_aware", "spread", Demand(123456), scores))
+    receipt = orjson.loads(text)
+    assert len(text) <= MAX_BYTES
+    assert len(receipt["replicas"]) + receipt.get("not_shown", 0) == count
+    assert receipt["replicas"][0]["name"] == receipt["replica"]
+
+
+async def test_the_session_is_what_the_configured_header_says() -> None:
+    bench = Bench(routing=Routing(session_header="x-conversation"))
+    exchange = bench.gateway.open()
+    await bench.headers(exchange, more={"x-conversation": "c-1", "x-session-id": "other"})
+    assert exchange.session == "c-1"

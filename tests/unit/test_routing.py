@@ -1,61 +1,58 @@
-"""Who gets a request, and what the decision says of itself."""
+"""What holds of every strategy, and the simple ones: turns, chance, load, price."""
 
 from __future__ import annotations
 
+import copy
+import json
 from collections import Counter
+from itertools import permutations
+from typing import get_args
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from extproc.config.settings import Routing
-from extproc.fleet.state import ReplicaState
-from extproc.routing import Candidate, Strategy, build_strategy
+from extproc.config.settings import Strategy as Name
+from extproc.routing import Candidate, Demand, Strategy, build_strategy
+from extproc.routing.cost import Cost
 from extproc.routing.least_busy import LeastBusy
-from extproc.routing.prefix_kv_aware import PrefixKvAware
 from extproc.routing.round_robin import RoundRobin
-from extproc.routing.weighted import Weighted
+from tests.unit.candidates import demands, fleets, order, rank, replica
 
-NAMES = ["round_robin", "least_busy", "weighted", "prefix_kv_aware"]
-
-
-def replica(name: str, *, matched: int = 0, held: int = 0, weight: float = 1.0, **load: int) -> Candidate:
-    return Candidate(ReplicaState(name, **load), "pool", weight=weight, matched_tokens=matched, held_tokens=held)  # type: ignore[arg-type]
+NAMES: tuple[Name, ...] = get_args(Name)
 
 
-def order(strategy: Strategy, *candidates: Candidate, prompt_tokens: int = 1000) -> list[str]:
-    return [score.candidate.name for score in strategy.rank(prompt_tokens, candidates).scores]
-
-
-def reason(strategy: Strategy, *candidates: Candidate, prompt_tokens: int = 1000) -> str:
-    return strategy.rank(prompt_tokens, candidates).reason
-
-
-candidates = st.lists(
-    st.builds(
-        replica,
-        st.text("abcdef", min_size=1, max_size=3),
-        matched=st.integers(0, 2000),
-        held=st.integers(0, 10**6),
-        weight=st.floats(0.1, 10),
-        inflight=st.integers(0, 50),
-        queued_tokens=st.integers(0, 10**5),
-        turn=st.integers(0, 100),
-    ),
-    min_size=1,
-    max_size=8,
-    unique_by=lambda candidate: candidate.name,
-)
+def build(name: Name, seed: int = 1) -> Strategy:
+    return build_strategy(Routing(strategy=name), seed)
 
 
 @pytest.mark.parametrize("name", NAMES)
-@given(candidates=candidates, prompt_tokens=st.integers(1, 5000))
-def test_every_strategy_ranks_every_candidate_once(name: str, candidates: list[Candidate], prompt_tokens: int) -> None:
-    strategy = build_strategy(Routing(strategy=name))  # type: ignore[arg-type]
-    ranking = strategy.rank(prompt_tokens, candidates)
-    assert ranking.strategy == name
-    assert sorted(score.candidate.name for score in ranking.scores) == sorted(c.name for c in candidates)
-    assert ranking.best.name in ranking.explain()
+class TestEveryStrategy:
+    @given(fleet=fleets, demand=demands)
+    def test_ranks_every_candidate_once(self, name: Name, fleet: list[Candidate], demand: Demand) -> None:
+        strategy = build(name)
+        for _ in range(3):
+            ranking = strategy.rank(demand, fleet)
+            assert (ranking.strategy, ranking.demand) == (name, demand)
+            assert sorted(score.candidate for score in ranking.scores) == sorted(fleet)
+
+    @given(fleet=fleets, demand=demands)
+    def test_explains_itself_to_people_and_programs(self, name: Name, fleet: list[Candidate], demand: Demand) -> None:
+        ranking = build(name).rank(demand, fleet)
+        receipt = json.loads(json.dumps(ranking.receipt(), allow_nan=False))
+        assert receipt["replica"] == ranking.best.name == receipt["replicas"][0]["name"]
+        assert ranking.reason
+        assert all(candidate.name in ranking.explain() for candidate in fleet)
+
+    @given(fleet=fleets, demand=demands)
+    def test_a_decision_of_a_copy_leaves_the_original_as_it_was(
+        self, name: Name, fleet: list[Candidate], demand: Demand
+    ) -> None:
+        strategy, twin = build(name), build(name)
+        for _ in range(3):
+            tried = copy.deepcopy(strategy).rank(demand, fleet)
+            copy.deepcopy(strategy).rank(demand, fleet[:1])
+            assert tried == strategy.rank(demand, fleet) == twin.rank(demand, fleet)
 
 
 def test_round_robin_takes_turns() -> None:
@@ -66,56 +63,38 @@ def test_least_busy_counts_requests_in_flight() -> None:
     assert order(LeastBusy(), replica("a", inflight=2), replica("b"), replica("c", inflight=1)) == ["b", "c", "a"]
 
 
-def test_weighted_shares_in_proportion_and_smoothly() -> None:
-    strategy = Weighted()
-    fleet = [replica("a", weight=3), replica("b", weight=1)]
-    picks = [strategy.rank(1, fleet).best.name for _ in range(40)]
-    assert Counter(picks) == {"a": 30, "b": 10}
-    assert "aaaa" not in "".join(picks)
+class TestRandom:
+    fleet = tuple(replica(name) for name in "abc")
+
+    def test_every_order_is_as_likely_as_any_other(self) -> None:
+        strategy = build("random")
+        orders = Counter(tuple(order(strategy, *self.fleet)) for _ in range(6000))
+        assert set(orders) == set(permutations("abc"))
+        assert all(count == pytest.approx(1000, rel=0.15) for count in orders.values())
+
+    def test_a_seed_gives_the_same_decisions_again(self) -> None:
+        one, again = build("random", 7), build("random", 7)
+        assert [order(one, *self.fleet) for _ in range(50)] == [order(again, *self.fleet) for _ in range(50)]
+
+    def test_two_gateways_do_not_decide_alike(self) -> None:
+        one, other = (build_strategy(Routing(strategy="random")) for _ in range(2))
+        assert [order(one, *self.fleet) for _ in range(50)] != [order(other, *self.fleet) for _ in range(50)]
 
 
-def test_a_replica_that_joins_a_weighted_fleet_is_not_flooded() -> None:
-    strategy = Weighted()
-    for _ in range(100):
-        strategy.rank(1, [replica("a"), replica("b")])
-    picks = [strategy.rank(1, [replica("a"), replica("b"), replica("new")]).best.name for _ in range(9)]
-    assert Counter(picks)["new"] == 3
+class TestCost:
+    strategy = Cost()
 
-
-class TestPrefixKvAware:
-    strategy = PrefixKvAware()
-
-    def test_the_warmest_replica_is_first(self) -> None:
-        fleet = replica("a"), replica("b", matched=900), replica("c", matched=600)
+    def test_the_cheapest_is_first_however_busy_it_is(self) -> None:
+        fleet = replica("a", price=0.3), replica("b", price=0.1, wait_s=60.0, inflight=40), replica("c", price=0.2)
         assert order(self.strategy, *fleet) == ["b", "c", "a"]
-        assert reason(self.strategy, *fleet) == "warm"
+        ranking = rank(self.strategy, fleet)
+        assert ranking.reason == "cheapest"
+        assert ranking.scores[0].cost == pytest.approx(0.1)
 
-    def test_a_busy_warm_replica_is_kept_while_waiting_is_cheaper_than_computing(self) -> None:
-        assert order(self.strategy, replica("a", matched=900, queued_tokens=1500), replica("b"))[0] == "a"
+    def test_of_equally_cheap_ones_that_with_the_first_token_soonest(self) -> None:
+        fleet = replica("a", wait_s=0.2), replica("b", wait_s=0.2, matched_tokens=900), replica("c", price=1.0)
+        assert order(self.strategy, *fleet) == ["b", "a", "c"]
+        assert rank(self.strategy, fleet).reason == "soonest"
 
-    def test_beyond_that_the_prompt_goes_elsewhere(self) -> None:
-        fleet = replica("a", matched=900, queued_tokens=3000), replica("b")
-        assert order(self.strategy, *fleet)[0] == "b"
-        assert reason(self.strategy, *fleet) == "saturated"
-
-    def test_a_cold_prompt_goes_to_the_shortest_queue(self) -> None:
-        fleet = replica("a", queued_tokens=5000), replica("b", queued_tokens=100), replica("c", queued_tokens=900)
-        assert order(self.strategy, *fleet) == ["b", "c", "a"]
-        assert reason(self.strategy, *fleet) == "spread"
-
-    def test_among_equal_queues_the_emptiest_cache_is_filled(self) -> None:
-        fleet = replica("a", held=5000), replica("b", held=100, queued_tokens=200), replica("c", held=900)
-        assert order(self.strategy, *fleet) == ["b", "c", "a"]
-
-    def test_a_shared_system_prompt_does_not_gather_all_conversations_on_one_replica(self) -> None:
-        fleet = replica("a", matched=300, held=5000), replica("b", held=100)
-        assert order(self.strategy, *fleet)[0] == "b"
-
-    def test_a_popular_prefix_warms_a_second_replica_instead_of_piling_up(self) -> None:
-        fleet = replica("a", matched=990, inflight=20), replica("b", inflight=3), replica("c", inflight=5)
-        assert order(self.strategy, *fleet)[0] in ("b", "c")
-        assert order(self.strategy, *fleet)[-1] == "a"
-        assert reason(self.strategy, *fleet) == "guarded"
-
-    def test_a_hot_replica_is_still_there_when_nobody_else_is(self) -> None:
-        assert order(self.strategy, replica("a", inflight=500)) == ["a"]
+    def test_equals_take_turns(self) -> None:
+        assert order(self.strategy, replica("a", turn=2), replica("b", turn=1)) == ["b", "a"]

@@ -10,6 +10,7 @@ import aiohttp
 import orjson
 import pytest
 
+from extproc.fleet.feeds.metrics_page import read
 from extproc.sim import RunningSim
 from extproc.sim.faults import Faults
 from tests.unit.sim.wire import SLOW, chat, eventually, launch, post, state
@@ -121,6 +122,29 @@ async def test_unhealthy_fails_health_checks_and_goes_on_serving(http: aiohttp.C
     assert (await post(http, sim, PATH, chat()))[0] == 200
     await fault(http, sim, mode="ok")
     assert await healthy(http, sim) == 200
+
+
+async def test_metrics_can_be_garbled_or_huge_while_inference_goes_on(
+    http: aiohttp.ClientSession, sim: RunningSim
+) -> None:
+    pages = {}
+    for mode in ("ok", "metrics_garbled", "metrics_huge"):
+        await fault(http, sim, mode=mode)
+        async with http.get(sim.url + "/metrics") as reply:
+            pages[mode] = await reply.text()
+        assert (await post(http, sim, PATH, chat()))[0] == 200
+    assert "vllm:num_requests_running" in pages["metrics_garbled"]
+    assert read(pages["metrics_garbled"]).unreadable
+    assert not read(pages["ok"]).unreadable
+    assert len(pages["metrics_huge"]) == 10_000_000
+
+
+async def test_metrics_can_begin_and_never_end(http: aiohttp.ClientSession, sim: RunningSim) -> None:
+    await fault(http, sim, mode="metrics_hang")
+    async with http.get(sim.url + "/metrics") as reply:
+        assert (await reply.content.readany()).startswith(b"# HELP")
+        assert (await post(http, sim, PATH, chat()))[0] == 200
+        assert not reply.content.at_eof()
 
 
 async def test_die_ends_the_process_as_a_kill_does(

@@ -1,0 +1,1 @@
+"""How fast the cache index is, and how much memory it takes."""

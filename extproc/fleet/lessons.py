@@ -1,0 +1,137 @@
+"""What an answer teaches: what its replica had cached, how fast it is, and what its model makes of a prompt.
+
+The engine counts in its own tokens, the gateway in estimates. A count of cached tokens is therefore taken as a share of
+the prompt: cached = estimate * usage.cached_tokens / usage.prompt_tokens.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from dataclasses import dataclass
+
+from extproc.fleet.events import Finished, Routed
+from extproc.fleet.index import CacheIndex
+from extproc.fleet.outcome import Outcome, tolerance_tokens
+from extproc.fleet.replica import ReplicaState
+from extproc.fleet.speed import Speed
+from extproc.prefix import UNCORRECTED, Correction
+
+_MAX_MODELS = 256
+
+
+@dataclass(slots=True)
+class Outstanding:
+    """A request that was routed and has not ended.
+
+    Args:
+        state: of the first choice; None if that was unknown.
+        ahead_tokens: work that stood before it when it was routed.
+        ttft_s: None until its first token was seen.
+    """
+
+    routed: Routed
+    state: ReplicaState | None
+    ahead_tokens: float = 0.0
+    ttft_s: float | None = None
+
+
+class Lessons:
+    """Learns into index, replica states and corrections.
+
+    Args:
+        faults: where answers that cannot be true are counted.
+
+    Attributes:
+        latency_ewma_alpha: how much the latest request counts in a replica's mean latency, 0 to 1.
+        usual_speed: what is expected of a replica that has not been timed yet: learned from all others.
+    """
+
+    def __init__(self, index: CacheIndex, faults: Counter[str]) -> None:
+        self._index = index
+        self.latency_ewma_alpha = 0.3
+        self._faults = faults
+        self.usual_speed = Speed()
+        self._corrections: OrderedDict[str, Correction] = OrderedDict()
+
+    def correction(self, model: str) -> Correction:
+        """What is known of a model's tokens."""
+        return self._corrections.get(model, UNCORRECTED)
+
+    def learn(self, request: Outstanding, end: Finished, server: ReplicaState) -> Outcome:
+        """Takes in an answer that `server` gave."""
+        routed, usage = request.routed, end.usage
+        cached_tokens = self._cached_tokens(routed, end)
+        trimmed = 0 if cached_tokens is None else self._correct_cache(server, routed, cached_tokens)
+        self._store(server, routed, end)
+        server.took(max(0.0, end.at_s - routed.at_s), self.latency_ewma_alpha)
+        if request.ttft_s is not None and request.state is server:
+            self._learn_speed(server, request, cached_tokens)
+        if routed.model and usage.prompt_tokens:
+            self._correction_to_teach(routed.model).learn(routed.chain.content, usage.prompt_tokens)
+        return Outcome(
+            at_s=end.at_s,
+            model=routed.model,
+            replica=server.name,
+            first_choice=server.name == routed.replica,
+            prompt_tokens=routed.chain.prompt_tokens,
+            predicted_tokens=_predicted(routed),
+            cached_tokens=cached_tokens,
+            elsewhere_tokens=routed.elsewhere_tokens,
+            predicted_ttft_s=routed.predicted_ttft_s,
+            ttft_s=request.ttft_s,
+            trimmed_tokens=trimmed,
+            usage=usage,
+        )
+
+    def _cached_tokens(self, routed: Routed, end: Finished) -> int | None:
+        """As the gateway counts; None if the engine did not say, or said what cannot be."""
+        prompt, cached = end.usage.prompt_tokens, end.usage.cached_tokens
+        if cached is None or prompt is None:
+            return None
+        if prompt <= 0 or not 0 <= cached <= prompt:
+            self._faults["impossible usage"] += 1
+            return None
+        return round(routed.chain.prompt_tokens * cached / prompt)
+
+    def _correct_cache(self, server: ReplicaState, routed: Routed, cached_tokens: int) -> int:
+        """Forgets what the engine had evicted, and learns how much it can hold. Returns the tokens forgotten."""
+        slack = tolerance_tokens(routed.chain.prompt_tokens)
+        trimmed = self._index.trim(server.name, routed.chain, cached_tokens + slack, routed.at_s)
+        before = server.capacity.tokens
+        if trimmed:
+            server.capacity.too_high(self._index.tokens(server.name))
+        elif server.name == routed.replica and cached_tokens > _predicted(routed) + slack:
+            server.capacity.too_low()
+        if server.capacity.tokens != before:
+            self._index.set_capacity(server.name, server.capacity.tokens)
+        return trimmed
+
+    def _store(self, server: ReplicaState, routed: Routed, end: Finished) -> None:
+        """The replica holds the prompt now, and behind it what no block covers: the last words and the answer."""
+        chain = routed.chain
+        scale = chain.prompt_tokens / end.usage.prompt_tokens if end.usage.prompt_tokens else 1.0
+        answer_tokens = (end.usage.completion_tokens or 0) * min(scale, 4.0)
+        loose_tokens = max(0, chain.prompt_tokens - sum(chain.weights))
+        self._index.store(server.name, chain, end.at_s, min(round(answer_tokens), 1 << 20) + loose_tokens)
+
+    def _learn_speed(self, server: ReplicaState, request: Outstanding, cached_tokens: int | None) -> None:
+        routed = request.routed
+        computed = routed.uncached_tokens if cached_tokens is None else routed.chain.prompt_tokens - cached_tokens
+        work_tokens, ttft_s = request.ahead_tokens + computed, request.ttft_s or 0.0
+        if server.speed is self.usual_speed:
+            server.speed = Speed(self.usual_speed.tokens_per_s, self.usual_speed.base_s)
+        self.usual_speed.learn(work_tokens, ttft_s)
+        if not server.speed.learn(work_tokens, ttft_s):
+            self._faults["impossible time"] += 1
+
+    def _correction_to_teach(self, model: str) -> Correction:
+        correction = self._corrections.get(model)
+        if correction is None:
+            correction = self._corrections[model] = Correction()
+            if len(self._corrections) > _MAX_MODELS:
+                self._corrections.popitem(last=False)
+        return correction
+
+
+def _predicted(routed: Routed) -> int:
+    return max(0, routed.chain.prompt_tokens - routed.uncached_tokens)

@@ -1,0 +1,95 @@
+"""The fleet's state as metrics, read at the moment of the scrape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from extproc.fleet.replica import ReplicaState
+from extproc.fleet.state import Fleet
+
+_Read = Callable[[Fleet, ReplicaState, float], float | None]
+
+_PER_REPLICA: tuple[tuple[str, str, _Read], ...] = (
+    (
+        "kvgate_replica_inflight_requests",
+        "Requests sent to the replica that have not ended.",
+        lambda fleet, state, now_s: state.inflight,
+    ),
+    (
+        "kvgate_replica_wait_seconds",
+        "Predicted seconds until a prompt sent there now would be computed.",
+        lambda fleet, state, now_s: state.wait_s(now_s),
+    ),
+    (
+        "kvgate_replica_queued_tokens",
+        "Prompt tokens still to be computed there, as estimated.",
+        lambda fleet, state, now_s: state.queued_tokens,
+    ),
+    (
+        "kvgate_replica_prefill_tokens_per_second",
+        "Prefill speed, as learned from times to first token.",
+        lambda fleet, state, now_s: state.speed.tokens_per_s,
+    ),
+    (
+        "kvgate_replica_base_seconds",
+        "Seconds to the first token of a prompt with nothing to compute or to wait for, as learned.",
+        lambda fleet, state, now_s: state.speed.base_s,
+    ),
+    (
+        "kvgate_replica_index_tokens",
+        "Tokens that its KV cache is believed to hold or to be about to.",
+        lambda fleet, state, now_s: fleet.index.tokens(state.name),
+    ),
+    (
+        "kvgate_replica_index_blocks",
+        "Fingerprint blocks that its KV cache is believed to hold.",
+        lambda fleet, state, now_s: fleet.index.held_blocks(state.name),
+    ),
+    (
+        "kvgate_replica_capacity_tokens",
+        "Prompt tokens that its KV cache is believed to have room for; absent while unknown.",
+        lambda fleet, state, now_s: state.capacity.tokens,
+    ),
+    (
+        "kvgate_replica_eligible",
+        "Whether the replica may be given requests: 1, or 0 while it is draining, unproven or set aside.",
+        lambda fleet, state, now_s: state.proven and not state.draining,
+    ),
+)
+
+
+class FleetPage(Collector):
+    """Collects from a fleet; to be called on the thread that applies its events.
+
+    Args:
+        now_s: the time on the clock of those events.
+    """
+
+    def __init__(self, fleet: Fleet, now_s: Callable[[], float]) -> None:
+        self._fleet = fleet
+        self._now_s = now_s
+
+    def collect(self) -> Iterator[Metric]:
+        fleet, now_s = self._fleet, self._now_s()
+        yield GaugeMetricFamily(
+            "kvgate_inflight_requests", "Requests routed that have not ended.", value=fleet.outstanding
+        )
+        yield GaugeMetricFamily(
+            "kvgate_index_blocks", "Distinct fingerprint blocks in the cache index.", value=len(fleet.index)
+        )
+        faults = CounterMetricFamily(
+            "kvgate_faults", "Reports and replies that could not be believed or matched, by kind.", labels=["kind"]
+        )
+        for kind, count in sorted(fleet.faults.items()):
+            faults.add_metric([kind], count)
+        yield faults
+        for name, text, read in _PER_REPLICA:
+            family = GaugeMetricFamily(name, text, labels=["replica"])
+            for state in fleet.replicas.values():
+                value = read(fleet, state, now_s)
+                if value is not None:
+                    family.add_metric([state.name], value)
+            yield family
