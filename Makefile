@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 CONFIG ?= kvgate.yaml
 JOBS ?= auto
 
-.PHONY: help run test lint format proto clean bench-overhead
+.PHONY: help run test lint format proto clean bench-overhead bench-index bench-routing
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -33,6 +33,12 @@ proto: ## compile proto/ into extproc/, with the oldest compiler that the depend
 
 bench-overhead: $(READY) ## what KVGate adds to a request, against plain Envoy
 	$(BIN)/python -m bench.overhead
+
+bench-index: $(READY) ## how fast the cache index is, and how much memory it takes
+	$(BIN)/python -m bench.index
+
+bench-routing: $(READY) ## routing policies on a virtual clock: two points of each workload (--grid has all)
+	$(BIN)/python -m bench.routing --grid --quick --policies round_robin,least_busy,sglang,sticky,kvgate
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -31,9 +31,9 @@ def poll_without_event_engine(env: MutableMapping[str, str]) -> None:
 
     Its newer EventEngine hands every read through a pool of threads to the one that Python listens on. That costs a
     request a third more CPU and, at one connection, 0.3 ms. Must be called before grpc is imported; a value that the
-    operator has set stays, and a gRPC that no longer knows these names ignores them.
+    operator has set stays.
     """
-    env.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener,-event_engine_poller_for_python")
+    env.setdefault("GRPC_EXPERIMENTS", "-event_engine_listener")
 
 
 def collect_garbage_seldom() -> None:

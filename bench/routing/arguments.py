@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.common.report import OUT
-from bench.routing.policies import GRID, known
+from bench.routing.policies import GRID, known, resolve
 from bench.routing.workloads import CONVERSATION_TRACE, NAMES
 
 
@@ -50,6 +50,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     grid.add_argument("--fresh", action="store_true", help="run again what is known")
     grid.add_argument("--folder", type=Path, default=OUT / "routing", help="where results of the grid are kept")
     arguments = parser.parse_args(argv)
+    arguments.policies = [resolve(name) for name in arguments.policies]
     for name in arguments.policies:
         if name not in known():
             base = name.removesuffix("+P")

@@ -45,6 +45,14 @@ def known() -> list[str]:
     return [*GRID, *(f"kvgate:{name}" for name in get_args(Strategy))]
 
 
+def resolve(name: str) -> str:
+    """A policy's full name: a strategy of the gateway may go by its own where no baseline has it."""
+    base, suffix = name.removesuffix("+P"), name[len(name.removesuffix("+P")) :]
+    if name in known() or f"kvgate:{base}" not in known():
+        return name
+    return f"kvgate{suffix}" if base == "prefix_kv_aware" else f"kvgate:{base}{suffix}"
+
+
 def is_ours(name: str) -> bool:
     """Whether the gateway's own code is behind the name."""
     return name.startswith("kvgate")

@@ -223,6 +223,11 @@ class CacheIndex:
         shadow = self._shadows.get(replica)
         return shadow.claimed_blocks if shadow else 0
 
+    def claimed_tokens(self, replica: str) -> int:
+        """Prompt tokens that requests in flight keep from being evicted on the replica."""
+        shadow = self._shadows.get(replica)
+        return shadow.claimed_tokens if shadow else 0
+
     def room(self, replica: str) -> int | None:
         """Tokens that fit before something must be evicted; None if the capacity is not known."""
         shadow = self._shadows.get(replica)

@@ -63,7 +63,8 @@ class Lessons:
         cached_tokens = self._cached_tokens(routed, end)
         trimmed = 0 if cached_tokens is None else self._correct_cache(server, routed, cached_tokens)
         self._store(server, routed, end)
-        server.took(max(0.0, end.at_s - routed.at_s), self.latency_ewma_alpha)
+        latency_s = max(0.0, end.at_s - routed.at_s)
+        server.took(latency_s, usage.completion_tokens, self.latency_ewma_alpha)
         if request.ttft_s is not None and request.state is server:
             self._learn_speed(server, request, cached_tokens)
         if routed.model and usage.prompt_tokens:
@@ -119,7 +120,7 @@ class Lessons:
         computed = routed.uncached_tokens if cached_tokens is None else routed.chain.prompt_tokens - cached_tokens
         work_tokens, ttft_s = request.ahead_tokens + computed, request.ttft_s or 0.0
         if server.speed is self.usual_speed:
-            server.speed = Speed(self.usual_speed.tokens_per_s, self.usual_speed.base_s)
+            server.speed = Speed(self.usual_speed)
         self.usual_speed.learn(work_tokens, ttft_s)
         if not server.speed.learn(work_tokens, ttft_s):
             self._faults["impossible time"] += 1

@@ -2,7 +2,8 @@
 
 Engines prefill first come, first served, so one first token tells that all earlier prompts are done. First tokens are
 seen of a sample of the requests only; in between, the queue drains at the replica's learned speed. A request whose
-first token will be seen (`timed`) is not taken for done before that: what then remains unexplained is a stall.
+first token will be seen (`timed`) is not taken for done before that. When all should be computed and is not, the
+replica has stalled; when a first token comes late, what was behind it has not been computed either.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class PrefillQueue:
 
     @property
     def stall_s(self) -> float:
-        """How long the first prompt has been overdue, as of the latest `drain`."""
+        """How long the prompts have been overdue, as of the latest `drain`."""
         return self._stall_s
 
     def push(self, ticket: str, tokens: float, at_s: float, *, timed: bool) -> None:
@@ -45,7 +46,7 @@ class PrefillQueue:
         self._tokens += tokens
 
     def done(self, ticket: str) -> None:
-        """The first token of a request has come: it and all before it are computed."""
+        """The first token of a request has come: it and all before it are computed, and what is behind it is not."""
         if ticket not in self._entries:
             return
         while self._entries:
@@ -53,6 +54,11 @@ class PrefillQueue:
             self._tokens -= entry.tokens
             if done == ticket:
                 break
+        for entry in self._entries.values():
+            if entry.tokens == entry.size:
+                break
+            self._tokens += entry.size - entry.tokens
+            entry.tokens = entry.size
         self._settle()
 
     def drop(self, ticket: str) -> None:
@@ -69,20 +75,25 @@ class PrefillQueue:
         if not self._entries:
             return
         credit = elapsed_s * tokens_per_s
-        while credit > 0 and self._entries:
-            ticket, entry = next(iter(self._entries.items()))
+        for entry in self._entries.values():
             computed = min(credit, entry.tokens)
             entry.tokens -= computed
             self._tokens -= computed
             credit -= computed
             if entry.tokens > 0:
-                break
-            if entry.timed:
-                self._stall_s += credit / tokens_per_s
-                break
+                self._forget_computed()
+                return
+        self._stall_s += credit / tokens_per_s
+        self._forget_computed()
+
+    def _forget_computed(self) -> None:
+        """Leaves those at the head that are computed as far as will ever be known."""
+        while self._entries:
+            ticket, entry = next(iter(self._entries.items()))
+            if entry.timed or entry.tokens > 0:
+                return
             del self._entries[ticket]
-        if not self._entries:
-            self._settle()
+        self._settle()
 
     def _settle(self) -> None:
         """The first prompt is another one, or there is none."""
@@ -92,8 +103,9 @@ class PrefillQueue:
 
 
 class _Entry:
-    __slots__ = ("timed", "tokens")
+    __slots__ = ("size", "timed", "tokens")
 
     def __init__(self, tokens: float, timed: bool) -> None:
-        self.tokens = tokens
+        self.size = tokens
+        self.tokens = tokens  # left
         self.timed = timed

@@ -27,6 +27,7 @@ class ReplicaState:
         arrivals: requests sent there per second.
         work: seconds of prefill sent there per second; 1 is all that it can do.
         latency_s: of the requests that it served, an exponentially weighted mean; None before the first.
+        answer_tokens: of those, likewise, as far as its engine counted them.
         routed: requests ever sent there as first choice.
         turn: number of the latest request sent there, counted over the fleet; 0 if there was none.
         failures: first choices in a row that it did not serve.
@@ -48,6 +49,7 @@ class ReplicaState:
     arrivals: Pace = field(default_factory=Pace)
     work: Pace = field(default_factory=Pace)
     latency_s: float | None = None
+    answer_tokens: float = 0.0
     routed: int = 0
     turn: int = 0
     failures: int = 0
@@ -67,11 +69,26 @@ class ReplicaState:
 
     def wait_s(self, now_s: float) -> float:
         """Seconds until a prompt sent there now would be computed: what is queued, and what the engine is late with."""
-        self.queue.drain(now_s, self.speed.tokens_per_s)
-        wait_s = self.queue.tokens / self.speed.tokens_per_s + self.queue.stall_s
+        wait_s = 0.0
+        if self.queue:
+            self.queue.drain(now_s, self.speed.tokens_per_s)
+            wait_s = self.queue.tokens / self.speed.tokens_per_s + self.queue.stall_s
         if self.strangers_waiting and now_s - self.reported_s < _REPORT_LIVES_S:
             wait_s += self.strangers_waiting * self._typical_work_s(now_s)
         return wait_s
+
+    def memory_wait_s(self, prompt_tokens: int, claimed_tokens: int) -> float:
+        """Seconds until its KV cache has room for a prompt; 0 if it has, or if its size is not known.
+
+        By Little's law, what is in use comes free at in use / `latency_s`. A request in flight has, on average, half of
+        its answer.
+        """
+        size = self.capacity.tokens
+        if size is None or not self.inflight or self.latency_s is None:
+            return 0.0
+        used = claimed_tokens + self.inflight * self.answer_tokens / 2
+        excess = used + prompt_tokens + self.answer_tokens - size
+        return excess / used * self.latency_s if excess > 0 and used > 0 else 0.0
 
     def busy(self, now_s: float) -> int:
         """Requests there, those of others that the engine told of included."""
@@ -96,8 +113,10 @@ class ReplicaState:
         else:
             self.queue.drop(ticket)
 
-    def took(self, latency_s: float, alpha: float) -> None:
+    def took(self, latency_s: float, answer_tokens: int | None, alpha: float) -> None:
         """A request was served in that time."""
+        if answer_tokens is not None:
+            self.answer_tokens += alpha * (min(answer_tokens, 1 << 20) - self.answer_tokens)
         self.latency_s = latency_s if self.latency_s is None else self.latency_s + alpha * (latency_s - self.latency_s)
 
     def report(self, running: int, waiting: int, kv_usage: float, at_s: float) -> None:

@@ -37,6 +37,7 @@ class Shadow:
         self.blocks = 0
         self.held_blocks = 0
         self.claimed_blocks = 0
+        self.claimed_tokens = 0
         self.evictable = Recency()
         self._max_blocks = max_blocks
         self._tree = tree
@@ -187,6 +188,7 @@ class Shadow:
         holding.claims = 1
         self._pinned.file(holding)
         self.claimed_blocks += len(node)
+        self.claimed_tokens += node.tokens(len(node))
         self._count(holding, len(node) - holding.held)
         node.mask |= self.bit
         node.partial &= ~self.bit
@@ -198,6 +200,7 @@ class Shadow:
         if holding.claims:
             return
         self.claimed_blocks -= len(node)
+        self.claimed_tokens -= node.tokens(len(node))
         self._count(holding, holding.held - len(node))
         if not holding.held:
             self._drop(holding)

@@ -5,19 +5,23 @@
 `work_tokens` are the prompt tokens computed from the request's arrival to its first token: those queued ahead and its
 own. Fitted by least squares on relative errors, so that a short prompt teaches as much as a long one, with exponential
 forgetting. A sample counts as at most a bounded factor away from what was expected, so that one hiccup moves little;
-when errors keep to one side, the replica has changed, and what was learned before is forgotten faster. The prior never
-quite fades: it keeps the line determined when all prompts are alike.
+when errors keep to one side, the replica has changed, and what was learned before is forgotten faster.
+
+Two things keep a line where its samples leave it open: a fixed prior of hardly any weight, and its kin, the line of the
+whole fleet, which counts as a few samples. Without kin, a replica once taken for slow would get short prompts only, and
+from those could never be seen to be fast.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 PRIOR_TOKENS_PER_S = 8000.0
 """About an 8B model on a mid-range GPU. Until there are samples only the ratio of work between replicas matters."""
 PRIOR_BASE_S = 0.03
 _PRIOR_WORK_TOKENS = 2000.0
-_PRIOR_WEIGHT = 0.2
+_PRIOR_WEIGHT, _KIN_WEIGHT = 0.2, 3.0
 """In samples."""
 _FORGET, _FORGET_FAST = 0.97, 0.8
 """What the past counts after one more sample: half after 23 of them, or after 3."""
@@ -27,15 +31,26 @@ _FLOOR_S = 1e-4
 
 
 class Speed:
-    """One replica's line. Starts as the prior says."""
+    """One replica's line.
 
-    __slots__ = ("_error", "_leaning", "_prior", "_sums", "base_s", "samples", "tokens_per_s")
+    Args:
+        kin: the line of all replicas; where this one begins.
 
-    def __init__(self, tokens_per_s: float = PRIOR_TOKENS_PER_S, base_s: float = PRIOR_BASE_S) -> None:
-        self.tokens_per_s = tokens_per_s
-        self.base_s = base_s
+    Attributes:
+        tokens_per_s: prefill speed.
+        base_s: time to the first token with nothing to compute.
+        samples: first tokens that were learned from.
+        work_tokens: that the prompts were, an exponentially weighted mean.
+    """
+
+    __slots__ = ("_error", "_kin", "_leaning", "_sums", "base_s", "samples", "tokens_per_s", "work_tokens")
+
+    def __init__(self, kin: Speed | None = None) -> None:
+        self.tokens_per_s: float = kin.tokens_per_s if kin else PRIOR_TOKENS_PER_S
+        self.base_s: float = kin.base_s if kin else PRIOR_BASE_S
         self.samples = 0
-        self._prior = (tokens_per_s, base_s)
+        self.work_tokens = _PRIOR_WORK_TOKENS
+        self._kin = kin
         self._error = 0.3  # running means of the log error: its size,
         self._leaning = 0.0  # and which way it goes
         self._sums = (0.0, 0.0, 0.0, 0.0, 0.0)  # of w, wx, wy, wxx, wxy
@@ -57,6 +72,7 @@ class Speed:
         bound = _CHANGE if changed else _HICCUP
         taken_s = predicted_s * math.exp(min(max(error, -bound), bound))
         self.samples += 1
+        self.work_tokens += (1 - _FORGET) * (work_tokens - self.work_tokens)
         self._add(work_tokens, taken_s, 1 / (predicted_s * taken_s), _FORGET_FAST if changed else _FORGET)
         self._fit()
         return True
@@ -67,14 +83,12 @@ class Speed:
 
     def _fit(self) -> None:
         w, wx, wy, wxx, wxy = self._sums
-        rate, base_s = self._prior
-        for x in (0.0, _PRIOR_WORK_TOKENS):
-            y = base_s + x / rate
-            weight = _PRIOR_WEIGHT / max(y, self.predict_s(x)) ** 2
+        for x, y, samples in self._anchors():
+            weight = samples / max(y, self.predict_s(x), _FLOOR_S) ** 2
             w, wx, wy = w + weight, wx + weight * x, wy + weight * y
             wxx, wxy = wxx + weight * x * x, wxy + weight * x * y
         determinant = w * wxx - wx * wx
-        slope = (w * wxy - wx * wy) / determinant if determinant > 0 else 1 / rate
+        slope = (w * wxy - wx * wy) / determinant if determinant > 0 else 1 / self.tokens_per_s
         base = (wy - slope * wx) / w
         if base < 0:
             base, slope = 0.0, wxy / wxx
@@ -82,3 +96,11 @@ class Speed:
             slope, base = 1e-9, wy / w
         self.tokens_per_s = 1 / slope
         self.base_s = base
+
+    def _anchors(self) -> Iterator[tuple[float, float, float]]:
+        """Work, time and weight of what is presumed."""
+        for x in (0.0, _PRIOR_WORK_TOKENS):
+            yield x, PRIOR_BASE_S + x / PRIOR_TOKENS_PER_S, _PRIOR_WEIGHT
+        if self._kin is not None:
+            for x in (0.0, self._kin.work_tokens):
+                yield x, self._kin.predict_s(x), _KIN_WEIGHT

@@ -53,7 +53,7 @@ def assess(fleet: Fleet, chain: Chain, options: Iterable[Option], now_s: float) 
             index.tokens(name),
             lasting[matched_tokens],
             index.reuse.chance(index.lifetime_s(name, now_s) / _LIFETIME_MARGIN),
-            state.wait_s(now_s),
+            state.wait_s(now_s) + state.memory_wait_s(chain.prompt_tokens - matched_tokens, index.claimed_tokens(name)),
             state.speed.tokens_per_s,
             state.speed.base_s,
             state.arrivals.per_s(now_s),

@@ -28,7 +28,7 @@ from extproc.routing.ranking import Candidate, Demand, Ranking, Score
 
 _MAX_BUSY = 0.9
 """A fleet that is busier than that is overloaded: the formula's infinity would say nothing about by how much."""
-_BATCH_S = 0.002
+_BATCH_S = 0.005
 """Prior: what each request in its batch costs a replica that takes one more, in seconds."""
 _EQUAL_S, _EQUAL_SHARE = 0.020, 0.02
 _WARM_SHARE = 0.5
@@ -58,7 +58,7 @@ class PrefixKvAware:
 def _delay(busy: float, count: int) -> float:
     """Request-seconds of waiting that a second of work costs others: the derivative of Sakasegawa's queue length."""
     power, idle = math.sqrt(2 * (count + 1)), 1 - busy
-    return (power * busy ** (power - 1) / idle + busy**power / idle**2) / count
+    return float(power * busy ** (power - 1) / idle + busy**power / idle**2) / count
 
 
 def _score(candidate: Candidate, prompt_tokens: int, busy: float, delay: float) -> Score:

@@ -59,6 +59,15 @@ async def metrics(gateway: Gateway) -> dict[str, float]:
     return found
 
 
+async def until_idle(gateway: Gateway) -> None:
+    """Waits until the gateway has heard of the end of every request."""
+
+    async def idle() -> bool:
+        return (await metrics(gateway))["kvgate_inflight_requests"] == 0
+
+    await until(idle, lambda: "requests in flight")
+
+
 async def command(gateway: Gateway, *arguments: str, stdin: bytes = b"") -> tuple[int, str, str]:
     config = str(gateway.dir / "kvgate.yaml")
     process = await asyncio.create_subprocess_exec(
@@ -118,10 +127,7 @@ async def test_http_and_command_name_the_replica_that_then_serves(open_gateway: 
 
 
 async def test_explaining_changes_nothing(open_gateway: Gateway) -> None:
-    async def idle() -> bool:
-        return (await metrics(open_gateway))["kvgate_inflight_requests"] == 0
-
-    await until(idle, lambda: "requests in flight")
+    await until_idle(open_gateway)
     before = await metrics(open_gateway)
     answers = [await explain(open_gateway, json.dumps(chat("unheard of " * 200)).encode()) for _ in range(5)]
     assert len({told["replica"] for _, told in answers}) == 1
@@ -228,7 +234,9 @@ async def test_without_a_processor_operations_say_so_in_json() -> None:
 
 async def test_a_session_is_explained_as_it_is_served() -> None:
     async with Gateway(routing={"strategy": "session", "session_header": "X-Conversation"}) as running:
+        body = json.dumps(chat("hello")).encode()
         for session in ("s-1", "s-2", "s-3", "s-4"):
-            status, told = await explain(running, json.dumps(chat("hello")).encode(), session=session)
+            await until_idle(running)
+            status, told = await explain(running, body, session=session)
             served = (await say(running, "hello", {"x-conversation": session})).headers["x-kvgate-replica"]
             assert (status, told["replica"]) == (200, served)

@@ -48,10 +48,17 @@ def test_idle_time_is_not_saved_up() -> None:
 def test_a_request_whose_first_token_will_be_seen_is_not_done_before_it_is() -> None:
     prompts = queue(100, 200, timed=True)
     prompts.drain(5.0, tokens_per_s=100)
-    assert prompts.tokens == 200
-    assert prompts.stall_s == 4.0
+    assert prompts.tokens == 0
+    assert prompts.stall_s == 2.0
     prompts.done("0")
     assert (prompts.tokens, prompts.stall_s) == (200, 0.0)
+
+
+def test_a_short_prompt_that_shares_its_step_with_a_long_one_does_not_hold_up_the_reckoning() -> None:
+    prompts = queue(10, 400, timed=True)
+    prompts.drain(2.1, tokens_per_s=100)
+    assert prompts.tokens == 200
+    assert prompts.stall_s == 0
 
 
 def test_a_report_that_comes_twice_or_too_late_changes_nothing() -> None:

@@ -111,4 +111,12 @@ class AccessLog(AccessLogServiceServicer):  # type: ignore[misc]
         """Applies every entry of a message."""
         now_s, replica_at = self._clock.now(), self._replica_at()
         for entry in message.http_logs.log_entry:
+            self._take_in(entry, replica_at, now_s)
+
+    def _take_in(self, entry: HTTPAccessLogEntry, replica_at: Mapping[tuple[str, int], str], now_s: float) -> None:
+        """Applies one; a fault of ours in it must not cost those behind it."""
+        try:
             self._fleet.apply(finished(entry, replica_at, now_s))
+        except Exception:
+            self._fleet.faults["access log"] += 1
+            log.exception("an access log entry could not be taken in")
