@@ -8,7 +8,7 @@ forgetting. A sample counts as at most a bounded factor away from what was expec
 when errors keep to one side, the replica has changed, and what was learned before is forgotten faster.
 
 Two things keep a line where its samples leave it open: a fixed prior of hardly any weight, and its kin, the line of the
-whole fleet, which counts as a few samples. Without kin, a replica once taken for slow would get short prompts only, and
+whole fleet, which counts as one sample. Without kin, a replica once taken for slow would get short prompts only, and
 from those could never be seen to be fast.
 """
 
@@ -21,7 +21,7 @@ PRIOR_TOKENS_PER_S = 8000.0
 """About an 8B model on a mid-range GPU. Until there are samples only the ratio of work between replicas matters."""
 PRIOR_BASE_S = 0.03
 _PRIOR_WORK_TOKENS = 2000.0
-_PRIOR_WEIGHT, _KIN_WEIGHT = 0.2, 3.0
+_PRIOR_WEIGHT, _KIN_WEIGHT = 0.2, 1.0
 """In samples."""
 _FORGET, _FORGET_FAST = 0.97, 0.8
 """What the past counts after one more sample: half after 23 of them, or after 3."""

@@ -40,7 +40,8 @@ def choice(*fleet: Candidate) -> tuple[str, str]:
 
 def copy_s(*fleet: Candidate) -> float:
     """What it costs others that the prompt, which takes a second, is computed by the first."""
-    return dict(decide(*fleet).scores[0].terms)["copy_s"]
+    terms = dict(decide(*fleet).scores[0].terms)
+    return terms["copy_s"]
 
 
 def patience_s(cold: Candidate, utilisation: float = 0.0, count: int = 2, **terms: Any) -> float:
@@ -131,7 +132,7 @@ class TestWhatACopyCosts:
         self, busy: float, count: int
     ) -> None:
         def waiting(share: float) -> float:  # Sakasegawa's approximation
-            return share ** math.sqrt(2 * (count + 1)) / (1 - share)
+            return float(share ** math.sqrt(2 * (count + 1)) / (1 - share))
 
         growth = (waiting(busy + 1e-6) - waiting(busy - 1e-6)) / 2e-6
         fleet = [replica(f"{number}", utilisation=busy) for number in range(count)]
