@@ -98,7 +98,7 @@ _HEADINGS = ("", "REPLICA", *_NUMBERS, "TERMS")
 
 
 def _row(replica: dict[str, Any], chosen: str) -> tuple[str, ...]:
-    terms = [f"{name}={value:.4g}" for name, value in replica.get("terms", {}).items()]
+    terms = [f"{name}={value:.4g}" for name, value in sorted(replica.get("terms", {}).items())]
     if replica.get("note"):
         terms.insert(0, replica["note"])
     return (

@@ -40,10 +40,10 @@ class Reuse:
         self._count(tokens)
 
     def evicted(self, run: Sequence[int], tokens: int, used_s: float, now_s: float) -> None:
-        """A run of blocks was evicted from the last cache that had it.
+        """Tokens were evicted.
 
         Args:
-            run: their hashes; empty if they cannot be recognised.
+            run: hashes of their blocks, if no other cache has them; empty if they will not be missed or not be known.
             used_s: their last use.
         """
         octave = _octave(now_s - used_s)
