@@ -16,7 +16,8 @@ only a replica whose engine has told no capacity can come near.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
+import sys
+from bisect import bisect_left, bisect_right
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -33,10 +34,12 @@ class Lookup(NamedTuple):
         tokens: leading prompt tokens that each replica holds or will; replicas that have none are left out.
         spans: of the known part, from its head: where it ends, in tokens, and how many others share it: requests in
             flight, or prompts known to continue it in another way.
+        lasting: of each span and all behind it, the lasting tokens.
     """
 
     tokens: dict[str, int]
-    spans: tuple[tuple[int, int], ...]
+    spans: tuple[tuple[int, int], ...] = ()
+    lasting: tuple[float, ...] = ()
 
     def lasting_tokens(self, matched_tokens: int, prompt_tokens: int) -> float:
         """The part that is computed anew behind a match, shared out among all who need it.
@@ -44,12 +47,14 @@ class Lookup(NamedTuple):
         A block that n others have in common counts 1 / (1 + n): a further copy of it will serve them, too. So what
         many prompts begin with may be computed again, and what belongs to one conversation should not.
         """
-        lasting, at = 0.0, matched_tokens
-        for end, others in self.spans:
-            if end > at:
-                lasting += (end - at) / (1 + others)
-                at = end
-        return lasting + max(0, prompt_tokens - at)
+        known_tokens = self.spans[-1][0] if self.spans else 0
+        unknown_tokens = max(0, prompt_tokens - max(matched_tokens, known_tokens))
+        at = bisect_right(self.spans, (matched_tokens, sys.maxsize))
+        if at == len(self.spans):
+            return float(unknown_tokens)
+        end, others = self.spans[at]
+        behind = self.lasting[at + 1] if at + 1 < len(self.lasting) else 0.0
+        return unknown_tokens + (end - matched_tokens) / (1 + others) + behind
 
 
 class CacheIndex:
@@ -173,7 +178,7 @@ class CacheIndex:
         ended.append((at, alive))
         if not in_order:
             ended.sort()
-        return Lookup(self._named(ended, weights), _spans(path, weights))
+        return Lookup(self._named(ended, weights), *_shared(path, weights))
 
     def _named(self, ended: list[tuple[int, int]], weights: tuple[int, ...]) -> dict[str, int]:
         """Tokens by replica, from blocks in ascending order; what comes later holds."""
@@ -254,18 +259,24 @@ class CacheIndex:
         return oldest.used_s if oldest else None
 
 
-def _spans(path: list[tuple[int, int, int]], weights: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
-    """The nodes of a path -> where each ends, in tokens, and how many others share it."""
-    ends = []
-    tokens = at = 0
-    for end, _, _ in path:
-        tokens += sum(weights[at:end])
-        at = end
-        ends.append(tokens)
-    spans = []
-    others = 0
-    for (_, claims, branches), end in zip(reversed(path), reversed(ends), strict=True):
+def _shared(
+    path: list[tuple[int, int, int]], weights: tuple[int, ...]
+) -> tuple[tuple[tuple[int, int], ...], tuple[float, ...]]:
+    """The nodes of a path -> `spans` and `lasting` of a look-up."""
+    if not path:
+        return (), ()
+    tokens = list(accumulate(weights[: path[-1][0]], initial=0))
+    spans: list[tuple[int, int]] = []
+    lasting: list[float] = []
+    others, behind = 0, 0.0
+    for place in range(len(path) - 1, -1, -1):
+        end, claims, branches = path[place]
+        start = path[place - 1][0] if place else 0
         others += branches
-        spans.append((end, max(claims, others)))
+        sharers = claims if claims > others else others
+        behind += (tokens[end] - tokens[start]) / (1 + sharers)
+        spans.append((tokens[end], sharers))
+        lasting.append(behind)
     spans.reverse()
-    return tuple(spans)
+    lasting.reverse()
+    return tuple(spans), tuple(lasting)
