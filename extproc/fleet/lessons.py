@@ -43,19 +43,23 @@ class Lessons:
 
     Attributes:
         latency_ewma_alpha: how much the latest request counts in a replica's mean latency, 0 to 1.
-        usual_speed: what is expected of a replica that has not been timed yet: learned from all others.
+        usual_speeds: by model, what is expected of a replica that has not been timed yet: learned from all others.
     """
 
     def __init__(self, index: CacheIndex, faults: Counter[str]) -> None:
         self._index = index
         self.latency_ewma_alpha = 0.3
         self._faults = faults
-        self.usual_speed = Speed()
+        self.usual_speeds: dict[str, Speed] = {}
         self._corrections: OrderedDict[str, Correction] = OrderedDict()
 
     def correction(self, model: str) -> Correction:
         """What is known of a model's tokens."""
         return self._corrections.get(model, UNCORRECTED)
+
+    def speed(self, replica: ReplicaState, model: str) -> Speed:
+        """How fast a replica is with a model; as fast as the others, while nothing else is known."""
+        return replica.speeds.get(model) or self._usual_speed(model)
 
     def learn(self, request: Outstanding, end: Finished, server: ReplicaState) -> Outcome:
         """Takes in an answer that `server` gave."""
@@ -119,11 +123,21 @@ class Lessons:
         routed = request.routed
         computed = routed.uncached_tokens if cached_tokens is None else routed.chain.prompt_tokens - cached_tokens
         work_tokens, ttft_s = request.ahead_tokens + computed, request.ttft_s or 0.0
-        if server.speed is self.usual_speed:
-            server.speed = Speed(self.usual_speed)
-        self.usual_speed.learn(work_tokens, ttft_s)
-        if not server.speed.learn(work_tokens, ttft_s):
+        usual = self._usual_speed(routed.model)
+        own = server.speeds.get(routed.model)
+        if own is None:
+            own = server.speeds[routed.model] = Speed(usual)
+        if server.speed is usual:
+            server.speed = own
+        usual.learn(work_tokens, ttft_s)
+        if not own.learn(work_tokens, ttft_s):
             self._faults["impossible time"] += 1
+
+    def _usual_speed(self, model: str) -> Speed:
+        usual = self.usual_speeds.get(model)
+        if usual is None:
+            usual = self.usual_speeds[model] = Speed()
+        return usual
 
     def _correction_to_teach(self, model: str) -> Correction:
         correction = self._corrections.get(model)

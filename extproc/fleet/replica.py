@@ -23,7 +23,8 @@ class ReplicaState:
         draining: finishes what it has, gets nothing new.
         inflight: requests sent there that have not ended.
         queue: prompts still to be computed there, as far as can be told.
-        speed: how long a prompt takes there, as learned.
+        speed: how long a prompt takes there, as learned, for the model that it was last asked for.
+        speeds: the same by model, of those that it was timed with.
         arrivals: requests sent there per second.
         work: seconds of prefill sent there per second; 1 is all that it can do.
         latency_s: of the requests that it served, an exponentially weighted mean; None before the first.
@@ -46,6 +47,7 @@ class ReplicaState:
     inflight: int = 0
     queue: PrefillQueue = field(default_factory=PrefillQueue)
     speed: Speed = field(default_factory=Speed)
+    speeds: dict[str, Speed] = field(default_factory=dict)
     arrivals: Pace = field(default_factory=Pace)
     work: Pace = field(default_factory=Pace)
     latency_s: float | None = None

@@ -25,6 +25,7 @@ from extproc.fleet.index import CacheIndex
 from extproc.fleet.lessons import Lessons, Outstanding
 from extproc.fleet.outcome import Outcome
 from extproc.fleet.replica import ReplicaState
+from extproc.fleet.speed import Speed
 from extproc.prefix import Correction
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,10 @@ class Fleet:
         """Requests routed and not ended."""
         return len(self._outstanding)
 
+    def speed(self, replica: ReplicaState, model: str) -> Speed:
+        """How fast a replica is with a model. Read only."""
+        return self._lessons.speed(replica, model)
+
     def correction(self, model: str) -> Correction:
         """What is known of a model's tokens. Read only."""
         return self._lessons.correction(model)
@@ -100,7 +105,7 @@ class Fleet:
         self.index.add(event.replica)
         state = self._replicas.get(event.replica)
         if state is None:
-            state = self._replicas[event.replica] = ReplicaState(event.replica, speed=self._lessons.usual_speed)
+            state = self._replicas[event.replica] = ReplicaState(event.replica)
         state.draining = False
         state.failures = 0
         state.proven = event.proven
@@ -140,6 +145,7 @@ class Fleet:
             self._tickets.setdefault(event.request_id, []).append(event.ticket)
         self.index.claim(event.replica, event.chain, event.at_s)
         if state is not None:
+            state.speed = self._lessons.speed(state, event.model)
             request.ahead_tokens = state.wait_s(event.at_s) * state.speed.tokens_per_s
             state.take(event.ticket, event.uncached_tokens, event.at_s, timed=event.timed)
             state.turn = self._turns

@@ -71,7 +71,7 @@ class Route:
 
     async def __call__(self, exchange: Exchange) -> None:
         directory, chain, model = exchange.directory, exchange.chain, exchange.model
-        candidates = assess(self._fleet, chain, directory.options[model.name], self._clock.now())
+        candidates = assess(self._fleet, chain, directory.options[model.name], self._clock.now(), model.name)
         if not candidates:
             raise NoReplica(f"No replica of {model.name!r} is available.")
         demand = Demand(chain.prompt_tokens, exchange.session or exchange.request.user or "")

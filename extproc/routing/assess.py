@@ -27,8 +27,12 @@ class Option(NamedTuple):
     price: float = 0.0
 
 
-def assess(fleet: Fleet, chain: Chain, options: Iterable[Option], now_s: float) -> list[Candidate]:
-    """Replicas that may serve, in the order given; those that are not proven only if there is nobody else."""
+def assess(fleet: Fleet, chain: Chain, options: Iterable[Option], now_s: float, model: str = "") -> list[Candidate]:
+    """Replicas that may serve, in the order given; those that are not proven only if there is nobody else.
+
+    Args:
+        model: as the configuration names it; speeds are known by model.
+    """
     index = fleet.index
     lookup = index.look_up(chain)
     lasting: dict[int, float] = {}  # by tokens matched
@@ -41,6 +45,7 @@ def assess(fleet: Fleet, chain: Chain, options: Iterable[Option], now_s: float) 
         matched_tokens = lookup.tokens.get(name, 0)
         if matched_tokens not in lasting:
             lasting[matched_tokens] = lookup.lasting_tokens(matched_tokens, chain.prompt_tokens)
+        speed = fleet.speed(state, model)
         candidate = Candidate(
             name,
             pool,
@@ -54,8 +59,8 @@ def assess(fleet: Fleet, chain: Chain, options: Iterable[Option], now_s: float) 
             lasting[matched_tokens],
             index.reuse.chance(index.lifetime_s(name, now_s) / _LIFETIME_MARGIN),
             state.wait_s(now_s) + state.memory_wait_s(chain.prompt_tokens - matched_tokens, index.claimed_tokens(name)),
-            state.speed.tokens_per_s,
-            state.speed.base_s,
+            speed.tokens_per_s,
+            speed.base_s,
             state.arrivals.per_s(now_s),
             state.work.per_s(now_s),
         )

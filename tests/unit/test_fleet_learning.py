@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from extproc.fleet.events import Finished, FirstToken, LoadReported, ReplicaDown, ReplicaUp, Usage
+from extproc.fleet.events import Finished, FirstToken, LoadReported, ReplicaDown, ReplicaUp, Routed, Usage
 from extproc.fleet.outcome import Outcome
 from extproc.fleet.state import Fleet
 from extproc.prefix import Chain, Content
@@ -145,14 +145,16 @@ class TestSpeed:
         fleet = fleet_of("slow", "other")
         time_first_tokens(fleet, "slow", ttft_s=1.5)
         fleet.apply(ReplicaUp(9e9, "new"))
-        times = [fleet.replicas[name].speed.predict_s(3000) for name in ("slow", "other", "new")]
+        times = [fleet.speed(fleet.replicas[name], "").predict_s(3000) for name in ("slow", "other", "new")]
         assert times == pytest.approx([1.5] * 3, rel=0.1)
 
     def test_once_it_was_timed_it_is_known_for_itself(self) -> None:
         fleet = fleet_of("slow", "fast", "other")
         time_first_tokens(fleet, "slow", ttft_s=1.5)
         time_first_tokens(fleet, "fast", ttft_s=0.2)
-        slow, fast, other = (fleet.replicas[name].speed.predict_s(3000) for name in ("slow", "fast", "other"))
+        slow, fast, other = (
+            fleet.speed(fleet.replicas[name], "").predict_s(3000) for name in ("slow", "fast", "other")
+        )
         assert [slow, fast] == pytest.approx([1.5, 0.2], rel=0.1)
         assert 0.9 * fast <= other <= slow
 
@@ -259,3 +261,15 @@ class TestReplicaRenamedWhileItServes:
         assert fleet.index.claimed_blocks("a") == 2
         fleet.apply(served("after", "a", at_s=5.0))
         assert (fleet.replicas["a"].inflight, fleet.index.claimed_blocks("a")) == (0, 0)
+
+
+def test_a_replica_that_serves_two_models_is_as_fast_as_each_of_them() -> None:
+    fleet = fleet_of("a")
+    for number in range(40):
+        for model, ttft_s in (("small", 0.1), ("large", 2.0)):
+            at_s, ticket = 100.0 * number + ttft_s, f"{model} {number}"
+            fleet.apply(Routed(at_s, ticket, "", "a", prompt(number, 10, 20), 3000, model=model, timed=True))
+            fleet.apply(FirstToken(at_s + ttft_s, ticket))
+            fleet.apply(served(ticket, "a", at_s=at_s + ttft_s + 0.1))
+    small, large = (fleet.speed(fleet.replicas["a"], model).predict_s(3000) for model in ("small", "large"))
+    assert small < large / 4
