@@ -43,14 +43,13 @@ class Lessons:
 
     Attributes:
         latency_ewma_alpha: how much the latest request counts in a replica's mean latency, 0 to 1.
-        usual_speeds: by model, what is expected of a replica that has not been timed yet: learned from all others.
     """
 
     def __init__(self, index: CacheIndex, faults: Counter[str]) -> None:
         self._index = index
         self.latency_ewma_alpha = 0.3
         self._faults = faults
-        self.usual_speeds: dict[str, Speed] = {}
+        self._usual_speeds: dict[str, Speed] = {}  # by model, of all replicas together
         self._corrections: OrderedDict[str, Correction] = OrderedDict()
 
     def correction(self, model: str) -> Correction:
@@ -134,9 +133,9 @@ class Lessons:
             self._faults["impossible time"] += 1
 
     def _usual_speed(self, model: str) -> Speed:
-        usual = self.usual_speeds.get(model)
+        usual = self._usual_speeds.get(model)
         if usual is None:
-            usual = self.usual_speeds[model] = Speed()
+            usual = self._usual_speeds[model] = Speed()
         return usual
 
     def _correction_to_teach(self, model: str) -> Correction:

@@ -6,11 +6,14 @@ import math
 
 import pytest
 from envoy.data.accesslog.v3.accesslog_pb2 import HTTPAccessLogEntry
+from envoy.service.accesslog.v3.als_pb2 import StreamAccessLogsMessage
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.fleet.events import Finished, Usage
-from extproc.fleet.feeds.access_log import finished
+from extproc.clock import ManualClock
+from extproc.fleet.events import Event, Finished, Usage
+from extproc.fleet.feeds.access_log import AccessLog, finished
+from tests.unit.say import fleet_of
 
 REPLICA_AT = {("10.0.0.1", 8000): "a", ("10.0.0.2", 8000): "b"}
 
@@ -74,3 +77,21 @@ def test_no_entry_is_misunderstood_with_an_exception(data: bytes) -> None:
     except Exception:  # not a message at all: gRPC refuses it before us
         return
     assert finished(log, REPLICA_AT, 5.0).attempts >= 1
+
+
+def test_a_fault_of_ours_in_one_entry_does_not_cost_those_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet = fleet_of("a")
+    taken: list[Event] = []
+
+    def apply(event: Event) -> None:
+        if not taken:
+            taken.append(event)
+            raise ZeroDivisionError
+        taken.append(event)
+
+    monkeypatch.setattr(fleet, "apply", apply)
+    message = StreamAccessLogsMessage()
+    message.http_logs.log_entry.extend([entry(), entry()])
+    AccessLog(fleet, lambda: REPLICA_AT, ManualClock()).take(message)
+    assert len(taken) == 2
+    assert fleet.faults["access log"] == 1
