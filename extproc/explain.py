@@ -78,10 +78,14 @@ def as_table(answer: dict[str, Any]) -> str:
     """The answer for a person: what was decided, and a line a replica, best first."""
     receipt = answer["receipt"]
     rows = [_HEADINGS, *(_row(each, receipt["replica"]) for each in receipt["replicas"])]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+    if not any("restorable_tokens" in each for each in receipt["replicas"]):
+        at = _HEADINGS.index("RESTORABLE")
+        rows = [(*row[:at], *row[at + 1 :]) for row in rows]
+    headings = rows[0]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(headings))]
     lines = [
         "  ".join(cell.rjust(width) if heading in _NUMBERS else cell.ljust(width) for heading, cell, width in columns)
-        for columns in (zip(_HEADINGS, row, widths, strict=True) for row in rows)
+        for columns in (zip(headings, row, widths, strict=True) for row in rows)
     ]
     return "\n".join(
         [
@@ -93,7 +97,7 @@ def as_table(answer: dict[str, Any]) -> str:
     )
 
 
-_NUMBERS = ("TTFT", "WAIT", "MATCHED", "UNCACHED", "TOKENS/S", "BASE", "IN FLIGHT", "COST")
+_NUMBERS = ("TTFT", "WAIT", "MATCHED", "RESTORABLE", "UNCACHED", "TOKENS/S", "BASE", "IN FLIGHT", "COST")
 _HEADINGS = ("", "REPLICA", *_NUMBERS, "TERMS")
 
 
@@ -107,6 +111,7 @@ def _row(replica: dict[str, Any], chosen: str) -> tuple[str, ...]:
         f"{replica['ttft_s']:.3f} s",
         f"{replica['wait_s']:.3f} s",
         str(replica["matched_tokens"]),
+        str(replica.get("restorable_tokens", 0)),
         str(replica["uncached_tokens"]),
         str(replica["tokens_per_s"]),
         f"{replica['base_s']:.3f} s",

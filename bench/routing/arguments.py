@@ -39,7 +39,12 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     one.add_argument("--speeds", type=_numbers, metavar="X,Y", help="each replica's speed as a multiple of that")
     one.add_argument("--time-scale", type=_above_zero, default=1.0, help="arrival times are multiplied by it")
     one.add_argument("--limit", type=_at_least(1), help="only so many requests")
-    one.add_argument("--host-blocks", type=_at_least(0), default=0, help="blocks of a host tier behind each GPU")
+    one.add_argument(
+        "--host-blocks",
+        type=_at_least(0),
+        default=0,
+        help="blocks of a host tier behind each GPU, told to kvgate alone",
+    )
     one.add_argument("--restore-tok-s", type=_above_zero, default=100_000.0, help="how fast it gives them back")
     one.add_argument("--seed", type=int, default=20261122, help="of random policies and generated workloads")
 

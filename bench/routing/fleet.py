@@ -42,6 +42,11 @@ class FleetPlan:
         return self.kv_blocks * self.block_size
 
     @property
+    def host_tokens(self) -> int:
+        """Of the tier behind one replica."""
+        return self.host_blocks * self.block_size
+
+    @property
     def smallest_speed(self) -> float:
         """Sum of speeds when fewest replicas are up: the fleet that a load level is reckoned for."""
         changes = sorted(

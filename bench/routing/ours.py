@@ -9,11 +9,13 @@ from bench.routing.policy import Setting
 from bench.routing.request import BenchRequest
 from extproc.clock import ManualClock
 from extproc.config.settings import PrefixKvAware, Routing, Strategy
+from extproc.config.topology import HostTier
 from extproc.fleet.events import (
     CapacityReported,
     Event,
     Finished,
     FirstToken,
+    HostTierReported,
     LoadReported,
     ReplicaDown,
     ReplicaDraining,
@@ -36,15 +38,17 @@ class KvGate:
 
     Args:
         strategy: as `routing.strategy` of a configuration.
-        exact: what a replica holds is read from its engine instead of being inferred.
+        exact: what a replica holds is read from its engine instead of being inferred; what its host tier holds counts
+            as held, and restoring as nothing.
     """
 
     def __init__(self, setting: Setting, strategy: Strategy = "prefix_kv_aware", *, exact: bool = False) -> None:
         self._clock = ManualClock()
-        self._fleet = Fleet(CacheIndex(PrefixKvAware().max_blocks_per_replica), observe=self._observe)
+        self.fleet = Fleet(CacheIndex(PrefixKvAware().max_blocks_per_replica), observe=self._observe)
         self._strategy = build_strategy(Routing(strategy=strategy))
         self._sampler = Sampler(_FIRST_TOKENS_PER_S, self._clock)
         self._exact = Exact(setting.engines) if exact else None
+        self._host_tier = HostTier(setting.host_tokens) if setting.host_tokens and not exact else None
         self._live: dict[str, int] = {}
         self._options: tuple[Option, ...] = ()
         self._timed: set[str] = set()
@@ -84,6 +88,8 @@ class KvGate:
         self._options = tuple(Option(name, "fleet") for name in self._live)
         self._apply(ReplicaUp(now_s, _name(replica)))
         self._apply(CapacityReported(now_s, _name(replica), capacity_tokens))
+        if self._host_tier is not None:
+            self._apply(HostTierReported(now_s, _name(replica), self._host_tier))
 
     def down(self, replica: int, now_s: float) -> None:
         del self._live[_name(replica)]
@@ -99,7 +105,7 @@ class KvGate:
         self._errors.add(outcome)
 
     def _candidates(self, request: BenchRequest) -> list[Candidate]:
-        candidates = assess(self._fleet, request.chain, self._options, self._clock.now())
+        candidates = assess(self.fleet, request.chain, self._options, self._clock.now())
         if self._exact is None:
             return candidates
         matched = self._exact.matched(request, list(self._live.values()))
@@ -107,7 +113,7 @@ class KvGate:
 
     def _apply(self, event: Event) -> None:
         self._advance(event.at_s)
-        self._fleet.apply(event)
+        self.fleet.apply(event)
 
     def _advance(self, now_s: float) -> None:
         self._clock.advance(max(0.0, now_s - self._clock.now()))
@@ -163,6 +169,8 @@ def _routed(request: BenchRequest, ranking: Ranking, now_s: float, *, timed: boo
         predicted_ttft_s=best.ttft_s(request.prompt_tokens),
         elsewhere_tokens=ranking.elsewhere_tokens,
         timed=timed,
+        restorable_tokens=best.restorable_tokens,
+        restore_s=best.restore_s,
     )
 
 

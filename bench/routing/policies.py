@@ -1,8 +1,12 @@
-"""Policies by name. `+P` behind a name gives it the exact view of every engine's cache."""
+"""Policies by name. `+P` behind a name gives it the exact view of every engine's cache.
+
+`kvgate-T` is `kvgate` that has not been told of the host tiers behind the replicas: what knowing of them is worth.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import get_args
 
 from bench.common.errors import BenchFailed
@@ -35,6 +39,7 @@ _CACHE_AWARE: dict[str, Callable[[Setting, View], Policy]] = {
 
 REAL = (*_BLIND, *_CACHE_AWARE, "kvgate")
 EXACT = (*(f"{name}+P" for name in _CACHE_AWARE), "kvgate+P")
+TIERLESS = "kvgate-T"
 GRID = (*REAL, *EXACT, *LINES)
 
 
@@ -42,7 +47,7 @@ def known() -> list[str]:
     """Every name; those with `kvgate:` are the gateway's other strategies."""
     from extproc.config.settings import Strategy
 
-    return [*GRID, *(f"kvgate:{name}" for name in get_args(Strategy))]
+    return [*GRID, TIERLESS, *(f"kvgate:{name}" for name in get_args(Strategy))]
 
 
 def resolve(name: str) -> str:
@@ -81,6 +86,8 @@ def _ours(name: str, setting: Setting) -> Policy:
     from bench.routing.ours import KvGate
     from extproc.config.settings import Strategy
 
+    if name == TIERLESS:
+        return KvGate(replace(setting, host_tokens=0))
     base, exact = name.removesuffix("+P"), name.endswith("+P")
     strategy = base.partition(":")[2] or "prefix_kv_aware"
     for each in get_args(Strategy):

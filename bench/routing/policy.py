@@ -51,9 +51,11 @@ class Setting:
         prefill_tokens_per_s: peak rate of an ordinary replica, for rules that are tuned with it.
         speeds: rate of each replica as a multiple of that; only an oracle may look.
         seed: of a policy's own dice.
+        host_tokens: that fit in the host tier behind each replica, as an operator would configure it; 0 for none.
     """
 
     engines: Sequence[Engine]
     prefill_tokens_per_s: float
     speeds: Sequence[float]
     seed: int
+    host_tokens: int = 0

@@ -67,13 +67,13 @@ def origins_of(settings: Settings) -> dict[str, tuple[Origin, ...]]:
         if replica.url.username or replica.url.password or replica.url.query or replica.url.fragment:
             text = "a URL must not hold credentials, a query or a fragment; a key belongs in api_key"
             problems.append(Problem(path, text))
-        names.claim(_address(replica.url), replica.name, path)
-        clusters.claim(_address(replica.url), replica.cluster, path)
+        names.claim(address_of(replica.url), replica.name, path)
+        clusters.claim(address_of(replica.url), replica.cluster, path)
     for provider in settings.providers:
         if not provider.replicas:
-            names.offer(_address(urls[provider.name][0].url), provider.name)
+            names.offer(address_of(urls[provider.name][0].url), provider.name)
     for path, replica in listed:
-        address = _address(replica.url)
+        address = address_of(replica.url)
         if address not in names.taken:
             names.claim(address, host_port(*address), path)
     if problems:
@@ -92,7 +92,7 @@ def _origins(
 ) -> tuple[Origin, ...]:
     origins: dict[tuple[Address, bool, str], Origin] = {}
     for replica in replicas:
-        address = _address(replica.url)
+        address = address_of(replica.url)
         tls = replica.url.scheme == "https"
         path_prefix = (replica.url.path or "").rstrip("/").removesuffix("/v1")
         built = Replica(names[address], *address, replica.weight, clusters.get(address), metrics_path)
@@ -133,5 +133,6 @@ class _Claims:
             self.taken.setdefault(address, word)
 
 
-def _address(url: HttpUrl) -> Address:
+def address_of(url: HttpUrl) -> Address:
+    """Host and port; the port that the scheme implies if the URL has none."""
     return (url.host or "").strip("[]"), url.port or (443 if url.scheme == "https" else 80)

@@ -9,6 +9,7 @@ from . import settings as configured
 from .addresses import HOSTED_URLS, Origin, origins_of
 from .errors import ConfigError, Problem
 from .settings import Settings
+from .tiers import host_tiers_of
 from .topology import FALLBACK_CLUSTER, Model, Pool, Replica, Target, Topology
 
 _RESERVED_PREFIX = "kvgate-"
@@ -26,6 +27,7 @@ class _Kinship:
     health_path: str
     cost_per_1k_input: float
     cost_per_1k_output: float
+    cost_per_1k_cached_input: float
 
 
 @dataclass(slots=True)
@@ -51,11 +53,11 @@ def build(settings: Settings) -> Topology:
     model and `Target.weight` stays 1.
 
     Raises:
-        ConfigError: no models, URLs that cannot be used, or replica names that contradict each other.
+        ConfigError: no models, URLs that cannot be used, or names or host tiers that contradict each other.
     """
     if not settings.models:
         raise ConfigError([Problem(("models",), "no models are configured")])
-    origins = origins_of(settings)
+    origins = _with_host_tiers(origins_of(settings), settings)
     naming = _PoolNames({origin.replica.cluster for group in origins.values() for origin in group})
     pools: dict[Pool, Pool] = {}
     models = {model.name: _model(model, settings, origins, pools, naming) for model in settings.models}
@@ -64,6 +66,16 @@ def build(settings: Settings) -> Topology:
         pools={pool.name: pool for pool in pools.values()},
         default_pool=models[settings.models[0].name].targets[0].pool.name,
     )
+
+
+def _with_host_tiers(origins: dict[str, tuple[Origin, ...]], settings: Settings) -> dict[str, tuple[Origin, ...]]:
+    tiers = host_tiers_of(settings)
+
+    def with_tier(origin: Origin) -> Origin:
+        tier = tiers.get((origin.replica.host, origin.replica.port))
+        return replace(origin, replica=replace(origin.replica, host_tier=tier)) if tier else origin
+
+    return {provider: tuple(map(with_tier, group)) for provider, group in origins.items()}
 
 
 def _model(
@@ -86,6 +98,7 @@ def _model(
                 health_path=_health_path(provider),
                 cost_per_1k_input=deployment.cost_per_1k_input,
                 cost_per_1k_output=deployment.cost_per_1k_output,
+                cost_per_1k_cached_input=_cached_price(deployment),
             )
             groups.setdefault(kinship, _Group()).add(provider.name, origin.replica, deployment.weight)
     targets = tuple(_target(kinship, group, model.name, pools, naming) for kinship, group in groups.items())
@@ -109,6 +122,7 @@ def _target(kinship: _Kinship, group: _Group, model: str, pools: dict[Pool, Pool
         upstream_model=kinship.upstream_model,
         cost_per_1k_input=kinship.cost_per_1k_input,
         cost_per_1k_output=kinship.cost_per_1k_output,
+        cost_per_1k_cached_input=kinship.cost_per_1k_cached_input,
         providers=group.provider_of,
     )
 
@@ -128,6 +142,11 @@ class _PoolNames:
             free, number = f"{name}-{number}", number + 1
         self._taken.add(free)
         return free
+
+
+def _cached_price(deployment: configured.Deployment) -> float:
+    price = deployment.cost_per_1k_cached_input
+    return deployment.cost_per_1k_input if price is None else price
 
 
 def _health_path(provider: configured.Provider) -> str:

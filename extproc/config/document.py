@@ -25,11 +25,13 @@ class Document:
     Args:
         lines: of every key and list item, counted from 1.
         written: numbers, booleans and the like as they were written: ``007`` may have been meant as text.
+        expanded: what refers to the environment.
     """
 
     values: dict[str, Any]
     lines: dict[KeyPath, int]
     written: dict[KeyPath, str]
+    expanded: frozenset[KeyPath] = frozenset()
 
 
 def read(text: str, env: Mapping[str, str]) -> Document:
@@ -62,7 +64,7 @@ def _read(text: str, env: Mapping[str, str]) -> Document:
     values = reader.mapping(root, ())
     if reader.problems:
         raise ConfigError(reader.problems)
-    return Document(values, reader.lines, reader.written)
+    return Document(values, reader.lines, reader.written, frozenset(reader.expanded))
 
 
 @dataclass(slots=True)
@@ -72,6 +74,7 @@ class _Reader:
     problems: list[Problem] = field(default_factory=list)
     lines: dict[KeyPath, int] = field(default_factory=dict)
     written: dict[KeyPath, str] = field(default_factory=dict)
+    expanded: set[KeyPath] = field(default_factory=set)
     open: list[yaml.Node] = field(default_factory=list)
 
     def value(self, node: yaml.Node, path: KeyPath) -> Any:
@@ -137,6 +140,8 @@ class _Reader:
         except Unresolved as error:
             self.problems.append(Problem(path, str(error), _line(node)))
             return None
+        if "${" in node.value:
+            self.expanded.add(path)
         tag = node.tag
         if text != node.value and node.style is None:
             tag = self.loader.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]

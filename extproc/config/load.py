@@ -13,6 +13,7 @@ from .build import build
 from .complaints import complaints
 from .document import Document, read
 from .errors import ConfigError, Problem
+from .keys import api_keys, keys_in_plain_text
 from .legacy import FirstGeneration, retire
 from .references import unused_providers, wrong_names
 from .settings import Settings
@@ -52,22 +53,24 @@ def loads(text: str, env: Mapping[str, str], source: str = "kvgate.yaml") -> Loa
     except ConfigError as error:
         raise ConfigError(error.problems, source) from None
     try:
-        checked = _check(document)
-        settings, warnings = retire(values, checked)
+        _check(document)
+        settings, warnings = retire(values)
         if settings.models:
             build(settings)
+        api_keys(settings)
     except ConfigError as error:
         raise ConfigError([problem.located(document.lines) for problem in error.problems], source) from None
     warnings += unused_providers(values)
+    warnings += keys_in_plain_text(settings, document.expanded)
     located = sorted((warning.located(document.lines) for warning in warnings), key=lambda warning: warning.line or 0)
     return Loaded(settings, tuple(warning.write(source) for warning in located))
 
 
-def _check(document: Document) -> FirstGeneration:
+def _check(document: Document) -> None:
     values = document.values
     wrong = wrong_names(values)
     try:
-        checked = _validate(document)
+        _validate(document)
     except ValidationError as error:
         faults = error.errors(include_url=False, include_input=False)
         if wrong:
@@ -76,13 +79,13 @@ def _check(document: Document) -> FirstGeneration:
         raise ConfigError(wrong + complaints(faults, FirstGeneration, document.lines)) from None
     if wrong:
         raise ConfigError(wrong)
-    return checked
 
 
-def _validate(document: Document) -> FirstGeneration:
+def _validate(document: Document) -> None:
     """Validates, and where text is wanted but a number or a boolean stands, takes that as it was written."""
     try:
-        return FirstGeneration.model_validate(document.values)
+        FirstGeneration.model_validate(document.values)
+        return
     except ValidationError as error:
         misread = {
             fault["loc"]: document.written[fault["loc"]]
@@ -96,4 +99,4 @@ def _validate(document: Document) -> FirstGeneration:
         for step in path[:-1]:
             section = section[step]
         section[path[-1]] = text
-    return FirstGeneration.model_validate(document.values)
+    FirstGeneration.model_validate(document.values)

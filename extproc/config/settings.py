@@ -7,18 +7,12 @@ import tempfile
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, HttpUrl, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, HttpUrl, PositiveFloat, PositiveInt, model_validator
 
-Port = Annotated[int, Field(ge=1, le=65535)]
-Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._/:@-]+$")]
+from .policies import Auth, Budget, Cache, RateLimit, Tenant
+from .section import HeaderName, Name, Port, Section
+
 Strategy = Literal["round_robin", "random", "weighted", "least_busy", "latency", "cost", "session", "prefix_kv_aware"]
-HeaderName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_-]+$"), AfterValidator(str.lower)]
-
-
-class Section(BaseModel):
-    """A part of the configuration: immutable, and strict about names."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
 
 class Tls(Section):
@@ -119,6 +113,7 @@ class Replica(Section):
     name: Name | None = Field(None, description="default: host:port")
     weight: PositiveFloat = Field(1.0, description="share of traffic under `weighted` and `session`")
     cluster: Name | None = Field(None, description="an Envoy cluster of its own, for bring-your-own Envoys")
+    kv_domain: Name | None = Field(None, description="the host tier that it shares; default: as its provider says")
 
     @model_validator(mode="before")
     @classmethod
@@ -137,6 +132,12 @@ class Provider(Section):
     health_path: str = Field("/health", pattern=r"^/", description="answers 200 when the engine can serve")
     metrics_path: str | None = Field(
         "/metrics", pattern=r"^(/.*)?$", description='tells load and size of the KV cache; "" if there is no such page'
+    )
+    host_cache_tokens: PositiveInt | None = Field(
+        None, description="tokens in the host tier behind each replica's KV cache, LMCache for example; default: none"
+    )
+    kv_domain: Name | None = Field(
+        None, description="replicas that name the same domain share one host tier; default: each has its own"
     )
     latency_ms: float = Field(0.0, ge=0, description="mock only: a fixed delay per request")
     tokens_per_second: PositiveFloat = Field(100.0, description="mock only: decode speed of one stream")
@@ -158,8 +159,11 @@ class Deployment(Section):
     provider: Name
     model: str | None = Field(None, description="the engine's name for it; default: the logical name")
     weight: PositiveFloat = 1.0
-    cost_per_1k_input: float = Field(0.0, ge=0)
-    cost_per_1k_output: float = Field(0.0, ge=0)
+    cost_per_1k_input: float = Field(0.0, ge=0, description="US dollars for 1,000 prompt tokens")
+    cost_per_1k_output: float = Field(0.0, ge=0, description="US dollars for 1,000 generated tokens")
+    cost_per_1k_cached_input: float | None = Field(
+        None, ge=0, description="US dollars for 1,000 prompt tokens that the engine had cached; default: as any other"
+    )
 
 
 class Model(Section):
@@ -181,6 +185,11 @@ class Settings(Section):
     operations: Operations = Field(default_factory=Operations)
     processor: Processor = Field(default_factory=Processor)
     routing: Routing = Field(default_factory=Routing)
+    auth: Auth = Field(default_factory=Auth)
+    tenants: tuple[Tenant, ...] = ()
+    ratelimit: RateLimit | None = None
+    budget: Budget = Field(default_factory=Budget)
+    cache: Cache = Field(default_factory=Cache)
     providers: tuple[Provider, ...] = ()
     models: tuple[Model, ...] = ()
 
@@ -210,6 +219,7 @@ class Settings(Section):
         known = [provider.name for provider in self.providers]
         _reject_duplicates("providers", known)
         _reject_duplicates("models", [model.name for model in self.models])
+        _reject_duplicates("tenants", [tenant.name for tenant in self.tenants])
         for model in self.models:
             for deployment in model.deployments:
                 if deployment.provider not in known:

@@ -19,6 +19,19 @@ def host_port(host: str, port: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class HostTier:
+    """Memory behind a replica's KV cache that keeps what the cache evicts.
+
+    Args:
+        tokens: that fit in it.
+        domain: replicas that name the same one share it; empty: it is the replica's own.
+    """
+
+    tokens: int
+    domain: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Replica:
     """One engine process.
 
@@ -28,6 +41,7 @@ class Replica:
         weight: share of traffic under `weighted`.
         cluster: the Envoy cluster that holds this replica alone, if it has one.
         metrics_path: where the engine tells its load and the size of its KV cache; empty: nowhere.
+        host_tier: behind its KV cache; None: there is none.
     """
 
     name: str
@@ -36,6 +50,7 @@ class Replica:
     weight: float = 1.0
     cluster: str | None = None
     metrics_path: str = ""
+    host_tier: HostTier | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +89,8 @@ class Target:
     """A pool that serves a model, under the engine's own name for it.
 
     Args:
+        cost_per_1k_input: US dollars for 1,000 prompt tokens; of those that the engine had cached,
+            `cost_per_1k_cached_input`.
         providers: who the pool's replicas come from, by replica name; of several, the one listed first.
     """
 
@@ -81,6 +98,7 @@ class Target:
     upstream_model: str
     cost_per_1k_input: float = 0.0
     cost_per_1k_output: float = 0.0
+    cost_per_1k_cached_input: float = 0.0
     providers: Mapping[str, str] = field(default_factory=dict)
 
 

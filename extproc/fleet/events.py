@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from extproc.config.topology import HostTier
 from extproc.prefix import Chain
 
 
@@ -56,6 +57,8 @@ class Routed:
         request_id: `x-request-id`, the second way to recognise the request; clients may repeat one.
         replica: the first choice.
         uncached_tokens: prompt tokens that the first choice was expected to compute.
+        restorable_tokens: prompt tokens that the host tier behind it was believed to hold beyond what it held itself.
+        restore_s: how long it was expected to restore them; 0 if it was expected to compute them.
         predicted_ttft_s: when its first token was expected, from now; None if the strategy did not say.
         elsewhere_tokens: prompt tokens that the warmest of the others was believed to hold.
         model: whose prompts teach us what a token is; empty: nothing is learned from this one.
@@ -72,6 +75,18 @@ class Routed:
     elsewhere_tokens: int = 0
     model: str = ""
     timed: bool = False
+    restorable_tokens: int = 0
+    restore_s: float = 0.0
+
+    @property
+    def matched_tokens(self) -> int:
+        """Prompt tokens that the first choice was believed to hold itself."""
+        return max(0, self.predicted_tokens - (self.restorable_tokens if self.restore_s else 0))
+
+    @property
+    def predicted_tokens(self) -> int:
+        """Prompt tokens that the first choice was not expected to compute."""
+        return max(0, self.chain.prompt_tokens - self.uncached_tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +177,19 @@ class CapacityReported:
     block_size: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class HostTierReported:
+    """What is behind a replica's own cache.
+
+    Args:
+        tier: None if there is nothing, or no longer.
+    """
+
+    at_s: float
+    replica: str
+    tier: HostTier | None
+
+
 Event = (
     ReplicaUp
     | ReplicaProven
@@ -174,4 +202,5 @@ Event = (
     | CacheCleared
     | LoadReported
     | CapacityReported
+    | HostTierReported
 )

@@ -8,61 +8,35 @@ A block can be *held* (a replica that served it keeps it) or *claimed* (a reques
 count in a match, since the engine shares a prefix between running requests, but they vanish with their request. While
 they last, what they need is not evicted.
 
+A host tier (`fleet/tiers.py`) stands behind one replica or several that share it. It is one more holder in the same
+tree, so the same walk matches it, and has a bit and a shadow of its own. What a replica has served is written through
+to its tier at once; nothing is ever claimed there.
+
 Memory: about 50 bytes a held block of conversations, 25 of long prompts, 7 where another replica holds it too; at the
-default bound of 200,000 blocks 10 MB a replica. At worst, if no prompt is longer than a block, 950 bytes: 190 MB, which
-only a replica whose engine has told no capacity can come near.
+default bound of 200,000 blocks 10 MB a replica, and as much a tier. At worst, if no prompt is longer than a block, 950
+bytes: 190 MB, which only a replica whose engine has told no capacity can come near.
 """
 
 from __future__ import annotations
 
 import math
-import sys
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from itertools import accumulate
-from typing import NamedTuple
 
+from extproc.fleet.lookup import Lookup, shared
 from extproc.fleet.reuse import Reuse
 from extproc.fleet.shadow import Shadow
+from extproc.fleet.tiers import Tier, Tiers
 from extproc.fleet.tree import PrefixTree
 from extproc.prefix import Chain
-
-
-class Lookup(NamedTuple):
-    """What is known of a prompt.
-
-    Args:
-        tokens: leading prompt tokens that each replica holds or will; replicas that have none are left out.
-        spans: of the known part, from its head: where it ends, in tokens, and how many others share it: requests in
-            flight, or prompts known to continue it in another way.
-        lasting: of each span and all behind it, the lasting tokens.
-    """
-
-    tokens: dict[str, int]
-    spans: tuple[tuple[int, int], ...] = ()
-    lasting: tuple[float, ...] = ()
-
-    def lasting_tokens(self, matched_tokens: int, prompt_tokens: int) -> float:
-        """The part that is computed anew behind a match, shared out among all who need it.
-
-        A block that n others have in common counts 1 / (1 + n): a further copy of it will serve them, too. So what
-        many prompts begin with may be computed again, and what belongs to one conversation should not.
-        """
-        known_tokens = self.spans[-1][0] if self.spans else 0
-        unknown_tokens = max(0, prompt_tokens - max(matched_tokens, known_tokens))
-        at = bisect_right(self.spans, (matched_tokens, sys.maxsize))
-        if at == len(self.spans):
-            return float(unknown_tokens)
-        end, others = self.spans[at]
-        behind = self.lasting[at + 1] if at + 1 < len(self.lasting) else 0.0
-        return unknown_tokens + (end - matched_tokens) / (1 + others) + behind
 
 
 class CacheIndex:
     """The caches of every replica. What is said or asked of an unknown replica changes nothing and is nothing.
 
     Args:
-        max_blocks_per_replica: hard bound of each replica's shadow, whatever its engine says. What requests in flight
-            need is in it, and is kept even if it alone exceeds it.
+        max_blocks_per_replica: hard bound of each replica's shadow, whatever its engine says, and of each host tier's,
+            whatever its size. What requests in flight need is in it, and is kept even if it alone exceeds it.
 
     Raises:
         ValueError: the bound is less than 1.
@@ -74,9 +48,11 @@ class CacheIndex:
         self._max_blocks = max_blocks_per_replica
         self._tree = PrefixTree()
         self._shadows: dict[str, Shadow] = {}
-        self._names: dict[int, str] = {}  # by bit
-        self._everyone = 0  # all bits
+        self._names: dict[int, str] = {}  # of replicas, by bit
+        self._everyone = 0  # all bits, those of tiers too
         self.reuse = Reuse()
+        self._tiers = Tiers()
+        self._behind = self._tiers.behind
 
     def __len__(self) -> int:
         """Distinct blocks known, held or claimed."""
@@ -85,22 +61,49 @@ class CacheIndex:
     def add(self, replica: str) -> None:
         """Makes room for a replica; does nothing if it is known."""
         if replica not in self._shadows:
-            free = ~self._everyone
-            shadow = Shadow(self._tree, (free & -free).bit_length() - 1, self._max_blocks, self.reuse)
-            self._shadows[replica] = shadow
+            shadow = self._shadows[replica] = self._new_shadow()
             self._names[shadow.bit] = replica
-            self._everyone |= shadow.bit
 
     def remove(self, replica: str) -> None:
-        """Forgets a replica and all that it held or was to hold."""
+        """Forgets a replica and all that it held or was to hold; a host tier is forgotten with its last replica."""
+        self.set_tier(replica, None)
         shadow = self._shadows.pop(replica, None)
         if shadow is not None:
             shadow.forget()
             del self._names[shadow.bit]
             self._everyone ^= shadow.bit
 
+    def set_tier(self, replica: str, domain: str | None, tokens: int = 0) -> None:
+        """From now on, this host tier is behind the replica.
+
+        Args:
+            domain: replicas that name the same one share a tier; None: there is none.
+            tokens: that fit in it; for all that share it, the latest figure.
+
+        Raises:
+            ValueError: it is not positive.
+        """
+        if domain is not None and tokens <= 0:
+            raise ValueError("a host tier must have room")
+        if replica not in self._shadows:
+            return
+        tier = None
+        if domain is not None:
+            tier = self._tiers.of_domain(domain) or self._tiers.add(domain, self._new_shadow())
+            self._tree.tiers |= tier.shadow.bit
+            tier.report(tokens)
+        if abandoned := self._tiers.put_behind(replica, tier):
+            abandoned.forget()
+            self._tree.tiers ^= abandoned.bit
+            self._everyone ^= abandoned.bit
+
+    def tier(self, replica: str) -> Tier | None:
+        """The host tier behind a replica; None if it has none. For others to read and, of its size, to teach."""
+        return self._behind.get(replica)
+
     def clear(self, replica: str) -> None:
-        """Forgets what a replica held. What requests in flight are computing there stays claimed."""
+        """Forgets what a replica held. What requests in flight are computing there stays claimed, what is in its host
+        tier stays there."""
         if shadow := self._shadows.get(replica):
             shadow.clear()
 
@@ -137,6 +140,8 @@ class CacheIndex:
         """
         if shadow := self._shadows.get(replica):
             shadow.store(chain, at_s, further_tokens)
+            if self._behind and chain.hashes and (tier := self._behind.get(replica)):
+                tier.shadow.store(chain, at_s, 0)
 
     def match(self, chain: Chain) -> dict[str, int]:
         """Leading prompt tokens that each replica holds or will; replicas that have none are left out."""
@@ -178,22 +183,12 @@ class CacheIndex:
         ended.append((at, alive))
         if not in_order:
             ended.sort()
-        return Lookup(self._named(ended, weights), *_shared(path, weights))
-
-    def _named(self, ended: list[tuple[int, int]], weights: tuple[int, ...]) -> dict[str, int]:
-        """Tokens by replica, from blocks in ascending order; what comes later holds."""
-        names = self._names
-        found: dict[str, int] = {}
-        tokens = counted = 0
-        for blocks, mask in ended:
-            tokens += sum(weights[counted:blocks])
-            counted = blocks
-            if tokens:
-                while mask:
-                    bit = mask & -mask
-                    found[names[bit]] = tokens
-                    mask ^= bit
-        return found
+        tokens = _named(ended, weights, self._names, ~self._tree.tiers)
+        if not self._tree.tiers:
+            return Lookup(tokens, *shared(path, weights))
+        held = _named(ended, weights, self._tiers.domains, self._tree.tiers)
+        behind = {replica: held[tier.domain] for replica, tier in self._behind.items() if tier.domain in held}
+        return Lookup(tokens, *shared(path, weights), behind)
 
     def trim(self, replica: str, chain: Chain, cached_tokens: int, before_s: float) -> int:
         """The engine found no more than the first tokens of this chain in its cache, for a request routed at that time.
@@ -207,11 +202,12 @@ class CacheIndex:
         Returns:
             Tokens no longer believed to be held; 0 if nothing can be inferred.
         """
-        shadow = self._shadows.get(replica)
-        block = bisect_left(list(accumulate(chain.weights, initial=0)), cached_tokens)
-        if shadow is None or block >= len(chain):
-            return 0
-        return shadow.trim(chain, block, before_s)
+        return _trim(self._shadows.get(replica), chain, cached_tokens, before_s)
+
+    def trim_tier(self, replica: str, chain: Chain, cached_tokens: int, before_s: float) -> int:
+        """The same of the host tier behind the replica: an engine counts as cached what it restores."""
+        tier = self._behind.get(replica)
+        return _trim(tier.shadow, chain, cached_tokens, before_s) if tier else 0
 
     def tokens(self, replica: str) -> int:
         """Tokens that the replica is believed to hold or to be computing, further tokens included."""
@@ -247,10 +243,12 @@ class CacheIndex:
         proportion to fill up.
         """
         shadow = self._shadows.get(replica)
-        oldest = shadow.evictable.oldest() if shadow else None
-        if shadow is None or shadow.capacity is None or oldest is None:
-            return math.inf
-        return max(0.0, now_s - oldest.used_s) * max(1.0, shadow.capacity / max(1, shadow.tokens))
+        return shadow.lifetime_s(now_s) if shadow else math.inf
+
+    def tier_lifetime_s(self, replica: str, now_s: float) -> float:
+        """The same of the host tier behind the replica; 0 if there is none."""
+        tier = self._behind.get(replica)
+        return tier.shadow.lifetime_s(now_s) if tier else 0.0
 
     def oldest_use_s(self, replica: str) -> float | None:
         """Last use of what would be evicted next; None if nothing can be."""
@@ -258,25 +256,32 @@ class CacheIndex:
         oldest = shadow.evictable.oldest() if shadow else None
         return oldest.used_s if oldest else None
 
+    def _new_shadow(self) -> Shadow:
+        """Of somebody new, with the lowest bit that is free."""
+        free = ~self._everyone
+        shadow = Shadow(self._tree, (free & -free).bit_length() - 1, self._max_blocks, self.reuse)
+        self._everyone |= shadow.bit
+        return shadow
 
-def _shared(
-    path: list[tuple[int, int, int]], weights: tuple[int, ...]
-) -> tuple[tuple[tuple[int, int], ...], tuple[float, ...]]:
-    """The nodes of a path -> `spans` and `lasting` of a look-up."""
-    if not path:
-        return (), ()
-    tokens = list(accumulate(weights[: path[-1][0]], initial=0))
-    spans: list[tuple[int, int]] = []
-    lasting: list[float] = []
-    others, behind = 0, 0.0
-    for place in range(len(path) - 1, -1, -1):
-        end, claims, branches = path[place]
-        start = path[place - 1][0] if place else 0
-        others += branches
-        sharers = claims if claims > others else others
-        behind += (tokens[end] - tokens[start]) / (1 + sharers)
-        spans.append((tokens[end], sharers))
-        lasting.append(behind)
-    spans.reverse()
-    lasting.reverse()
-    return tuple(spans), tuple(lasting)
+
+def _trim(shadow: Shadow | None, chain: Chain, cached_tokens: int, before_s: float) -> int:
+    block = bisect_left(list(accumulate(chain.weights, initial=0)), cached_tokens)
+    if shadow is None or block >= len(chain):
+        return 0
+    return shadow.trim(chain, block, before_s)
+
+
+def _named(ended: list[tuple[int, int]], weights: tuple[int, ...], names: dict[int, str], bits: int) -> dict[str, int]:
+    """Tokens by name, of those who have these bits, from blocks in ascending order; what comes later holds."""
+    found: dict[str, int] = {}
+    tokens = counted = 0
+    for blocks, mask in ended:
+        tokens += sum(weights[counted:blocks])
+        counted = blocks
+        if tokens:
+            mask &= bits
+            while mask:
+                bit = mask & -mask
+                found[names[bit]] = tokens
+                mask ^= bit
+    return found

@@ -1,7 +1,14 @@
-"""What an answer teaches: what its replica had cached, how fast it is, and what its model makes of a prompt.
+"""What an answer teaches: what its replica and the host tier behind it had cached, how fast they are, and what its
+model makes of a prompt.
 
 The engine counts in its own tokens, the gateway in estimates. A count of cached tokens is therefore taken as a share of
-the prompt: cached = estimate * usage.cached_tokens / usage.prompt_tokens.
+the prompt: cached = estimate * usage.cached_tokens / usage.prompt_tokens. It counts what it restored as cached, too. So
+with a tier, fewer than believed may be there trim the tier, fewer than the replica's own trim both, and more than
+believed say that the tier is larger: of the replica's own cache they say nothing.
+
+A time to the first token has two parts that neither can be seen alone. Where hardly anything was restored, it teaches
+the prefill speed, less the time that restoring should have taken; where at least as much was restored as computed, it
+teaches the restore rate; in between, nothing.
 """
 
 from __future__ import annotations
@@ -13,10 +20,13 @@ from extproc.fleet.events import Finished, Routed
 from extproc.fleet.index import CacheIndex
 from extproc.fleet.outcome import Outcome, tolerance_tokens
 from extproc.fleet.replica import ReplicaState
+from extproc.fleet.restore import RestoreRate
 from extproc.fleet.speed import Speed
 from extproc.prefix import UNCORRECTED, Correction
 
 _MAX_MODELS = 256
+_HARDLY = 0.25
+"""Restored tokens, as a share of the work tokens, with which a first token still teaches the prefill speed."""
 
 
 @dataclass(slots=True)
@@ -50,6 +60,7 @@ class Lessons:
         self.latency_ewma_alpha = 0.3
         self._faults = faults
         self._usual_speeds: dict[str, Speed] = {}  # by model, of all replicas together
+        self._usual_rates: dict[str, RestoreRate] = {}  # likewise
         self._corrections: OrderedDict[str, Correction] = OrderedDict()
 
     def correction(self, model: str) -> Correction:
@@ -60,6 +71,10 @@ class Lessons:
         """How fast a replica is with a model; as fast as the others, while nothing else is known."""
         return replica.speeds.get(model) or self._usual_speed(model)
 
+    def restore_rate(self, replica: ReplicaState, model: str) -> RestoreRate:
+        """How fast a replica restores; as fast as the others, while nothing else is known."""
+        return replica.restore_rates.get(model) or self._usual_rate(model)
+
     def learn(self, request: Outstanding, end: Finished, server: ReplicaState) -> Outcome:
         """Takes in an answer that `server` gave."""
         routed, usage = request.routed, end.usage
@@ -69,7 +84,7 @@ class Lessons:
         latency_s = max(0.0, end.at_s - routed.at_s)
         server.took(latency_s, usage.completion_tokens, self.latency_ewma_alpha)
         if request.ttft_s is not None and request.state is server:
-            self._learn_speed(server, request, cached_tokens)
+            self._learn_times(server, request, cached_tokens)
         if routed.model and usage.prompt_tokens:
             self._correction_to_teach(routed.model).learn(routed.chain.content, usage.prompt_tokens)
         return Outcome(
@@ -78,7 +93,7 @@ class Lessons:
             replica=server.name,
             first_choice=server.name == routed.replica,
             prompt_tokens=routed.chain.prompt_tokens,
-            predicted_tokens=_predicted(routed),
+            predicted_tokens=routed.predicted_tokens,
             cached_tokens=cached_tokens,
             elsewhere_tokens=routed.elsewhere_tokens,
             predicted_ttft_s=routed.predicted_ttft_s,
@@ -99,16 +114,24 @@ class Lessons:
 
     def _correct_cache(self, server: ReplicaState, routed: Routed, cached_tokens: int) -> int:
         """Forgets what the engine had evicted, and learns how much it can hold. Returns the tokens forgotten."""
-        slack = tolerance_tokens(routed.chain.prompt_tokens)
-        trimmed = self._index.trim(server.name, routed.chain, cached_tokens + slack, routed.at_s)
+        chain, limit = routed.chain, cached_tokens + tolerance_tokens(routed.chain.prompt_tokens)
+        trimmed = self._index.trim(server.name, chain, limit, routed.at_s)
+        tier_trimmed = self._index.trim_tier(server.name, chain, limit, routed.at_s)
+        tier = self._index.tier(server.name)
+        held = routed.matched_tokens + routed.restorable_tokens
+        more = server.name == routed.replica and cached_tokens - held > limit - cached_tokens
         before = server.capacity.tokens
         if trimmed:
             server.capacity.too_high(self._index.tokens(server.name))
-        elif server.name == routed.replica and cached_tokens > _predicted(routed) + slack:
+        elif more and tier is None:
             server.capacity.too_low()
         if server.capacity.tokens != before:
             self._index.set_capacity(server.name, server.capacity.tokens)
-        return trimmed
+        if tier is not None and tier_trimmed:
+            tier.too_large()
+        elif tier is not None and more:
+            tier.too_small()
+        return max(trimmed, tier_trimmed)
 
     def _store(self, server: ReplicaState, routed: Routed, end: Finished) -> None:
         """The replica holds the prompt now, and behind it what no block covers: the last words and the answer."""
@@ -118,10 +141,21 @@ class Lessons:
         loose_tokens = max(0, chain.prompt_tokens - sum(chain.weights))
         self._index.store(server.name, chain, end.at_s, min(round(answer_tokens), 1 << 20) + loose_tokens)
 
-    def _learn_speed(self, server: ReplicaState, request: Outstanding, cached_tokens: int | None) -> None:
+    def _learn_times(self, server: ReplicaState, request: Outstanding, cached_tokens: int | None) -> None:
         routed = request.routed
         computed = routed.uncached_tokens if cached_tokens is None else routed.chain.prompt_tokens - cached_tokens
         work_tokens, ttft_s = request.ahead_tokens + computed, request.ttft_s or 0.0
+        if routed.restorable_tokens:
+            restored_tokens, confirmed = _restored(routed, cached_tokens)
+            rate = self.restore_rate(server, routed.model)
+            if confirmed and restored_tokens >= work_tokens:
+                self._learn_rate(server, routed.model, work_tokens, restored_tokens, ttft_s)
+            if restored_tokens > _HARDLY * work_tokens:
+                return
+            ttft_s = max(ttft_s - restored_tokens / rate.tokens_per_s, ttft_s / 2)
+        self._learn_speed(server, routed, work_tokens, ttft_s)
+
+    def _learn_speed(self, server: ReplicaState, routed: Routed, work_tokens: float, ttft_s: float) -> None:
         usual = self._usual_speed(routed.model)
         own = server.speeds.get(routed.model)
         if own is None:
@@ -131,6 +165,25 @@ class Lessons:
         usual.learn(work_tokens, ttft_s)
         if not own.learn(work_tokens, ttft_s):
             self._faults["impossible time"] += 1
+
+    def _learn_rate(
+        self, server: ReplicaState, model: str, work_tokens: float, restored_tokens: int, ttft_s: float
+    ) -> None:
+        usual = self._usual_rate(model)
+        own = server.restore_rates.get(model)
+        if own is None:
+            own = server.restore_rates[model] = RestoreRate(usual)
+        if server.restore_rate is usual:
+            server.restore_rate = own
+        restore_s = ttft_s - self.speed(server, model).predict_s(work_tokens)
+        usual.learn(restored_tokens, restore_s)
+        own.learn(restored_tokens, restore_s)
+
+    def _usual_rate(self, model: str) -> RestoreRate:
+        usual = self._usual_rates.get(model)
+        if usual is None:
+            usual = self._usual_rates[model] = RestoreRate()
+        return usual
 
     def _usual_speed(self, model: str) -> Speed:
         usual = self._usual_speeds.get(model)
@@ -147,5 +200,10 @@ class Lessons:
         return correction
 
 
-def _predicted(routed: Routed) -> int:
-    return max(0, routed.chain.prompt_tokens - routed.uncached_tokens)
+def _restored(routed: Routed, cached_tokens: int | None) -> tuple[int, bool]:
+    """Tokens that were restored, and whether the engine's count says that these were as many as believed."""
+    if cached_tokens is None:
+        return routed.restorable_tokens, False
+    beyond = cached_tokens - routed.matched_tokens
+    confirmed = beyond >= routed.restorable_tokens - tolerance_tokens(routed.chain.prompt_tokens)
+    return min(max(0, beyond), routed.restorable_tokens), confirmed

@@ -6,9 +6,11 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
+from extproc.config.topology import HostTier
 from extproc.fleet.capacity import Capacity
 from extproc.fleet.pace import Pace
 from extproc.fleet.prefill import PrefillQueue
+from extproc.fleet.restore import RestoreRate
 from extproc.fleet.speed import Speed
 
 _REPORT_LIVES_S = 30.0
@@ -25,6 +27,8 @@ class ReplicaState:
         queue: prompts still to be computed there, as far as can be told.
         speed: how long a prompt takes there, as learned, for the model that it was last asked for.
         speeds: the same by model, of those that it was timed with.
+        restore_rate: how fast it restores from its host tier, as learned, for the model that it was last asked for.
+        restore_rates: the same by model, of those for which that was seen.
         arrivals: requests sent there per second.
         work: seconds of prefill sent there per second; 1 is all that it can do.
         latency_s: of the requests that it served, an exponentially weighted mean; None before the first.
@@ -36,6 +40,7 @@ class ReplicaState:
             is nobody else, until `ReplicaProven`.
         ask_after_s: not worth asking before that time whether it serves.
         capacity: of its KV cache.
+        host_tier: behind its KV cache; None: there is none.
         kv_usage: share of it in use by requests, as its engine last said.
         strangers: requests there that did not come through this gateway, as the engine's count told at `reported_s`.
         strangers_waiting: of those, not yet computed.
@@ -48,6 +53,8 @@ class ReplicaState:
     queue: PrefillQueue = field(default_factory=PrefillQueue)
     speed: Speed = field(default_factory=Speed)
     speeds: dict[str, Speed] = field(default_factory=dict)
+    restore_rate: RestoreRate = field(default_factory=RestoreRate)
+    restore_rates: dict[str, RestoreRate] = field(default_factory=dict)
     arrivals: Pace = field(default_factory=Pace)
     work: Pace = field(default_factory=Pace)
     latency_s: float | None = None
@@ -58,6 +65,7 @@ class ReplicaState:
     proven: bool = True
     ask_after_s: float = -math.inf
     capacity: Capacity = field(default_factory=Capacity)
+    host_tier: HostTier | None = None
     kv_usage: float = 0.0
     strangers: int = 0
     strangers_waiting: int = 0
@@ -98,13 +106,13 @@ class ReplicaState:
             return self.inflight + self.strangers
         return self.inflight
 
-    def take(self, ticket: str, uncached_tokens: int, at_s: float, *, timed: bool) -> None:
-        """A request was sent there."""
+    def take(self, ticket: str, work_tokens: float, at_s: float, *, timed: bool) -> None:
+        """A request was sent there, to whose first token as much is to be done as to compute so many tokens."""
         self.inflight += 1
         self.routed += 1
-        self.queue.push(ticket, uncached_tokens, at_s, timed=timed)
+        self.queue.push(ticket, work_tokens, at_s, timed=timed)
         self.arrivals.add(1.0, at_s)
-        self.work.add(uncached_tokens / self.speed.tokens_per_s, at_s)
+        self.work.add(work_tokens / self.speed.tokens_per_s, at_s)
 
     def end(self, ticket: str, at_s: float, *, computed: bool) -> None:
         """A request is over there; `computed` if its prompt was."""

@@ -1,4 +1,4 @@
-"""A shadow of one replica's KV cache: what it holds, and in which order its engine would evict it."""
+"""A shadow of one KV cache, a replica's or a host tier's: what it holds, and in which order it would evict it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,9 @@ class Shadow:
         self._now_s = max(self._now_s, at_s)
         key = (len(chain.hashes), chain.hashes[-1])
         end, requests = self._ends.get(key) or (self._tree.path(chain)[-1], 0)
-        if not end.holdings:
+        if self._tree.tiers:
+            self._miss_in_gpus(end)
+        elif not end.holdings:
             self._reuse.missed(end.hashes, self._now_s)
         self._ends[key] = (end, requests + 1)
         node: Node | None = end
@@ -154,13 +156,37 @@ class Shadow:
                     kept = min(kept, oldest.held - excess_blocks)
             self._evict(oldest, kept)
 
+    def lifetime_s(self, now_s: float) -> float:
+        """How long what is used now may lie idle before it is evicted, if things go on; see `CacheIndex`."""
+        oldest = self.evictable.oldest()
+        if self.capacity is None or oldest is None:
+            return math.inf
+        return max(0.0, now_s - oldest.used_s) * max(1.0, self.capacity / max(1, self.tokens))
+
     def _evict(self, entry: Entry, kept: int) -> None:
         """The engine has evicted what is behind the part that is kept."""
         run: Sequence[int] = ()
-        if isinstance(entry, Holding) and not entry.node.has_elsewhere(self.bit, kept):
+        tiers = self._tree.tiers
+        if isinstance(entry, Holding) and not entry.node.has_elsewhere(self.bit | tiers, kept):
             run = entry.node.hashes[max(kept, 0) : entry.held]
         used_s = entry.used_s
-        self._reuse.evicted(run, self._shorten(entry, kept), used_s, self._now_s)
+        tokens = self._shorten(entry, kept)
+        if not self.bit & tiers:
+            self._reuse.evicted(run, tokens, used_s, self._now_s)
+        elif run:
+            self._reuse.lost(run, tokens, used_s, self._now_s)
+
+    def _miss_in_gpus(self, end: Node) -> None:
+        """Tells of what a prompt would have found in some replica's cache, and may now find in a tier."""
+        path = []
+        node: Node | None = end
+        while node is not None and node.parent is not None:
+            path.append(node)
+            node = node.parent
+        for node in reversed(path):
+            known = node.longest(self._tree.tiers)
+            if known < len(node):
+                self._reuse.missed(node.hashes[known:], self._now_s)
 
     def _used_s(self, path: list[Node]) -> float:
         """Last use of the last block held of a path: what continues it is no older, whatever a clock says."""

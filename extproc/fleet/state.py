@@ -13,6 +13,7 @@ from extproc.fleet.events import (
     Event,
     Finished,
     FirstToken,
+    HostTierReported,
     Lapsed,
     LoadReported,
     ReplicaDown,
@@ -25,6 +26,7 @@ from extproc.fleet.index import CacheIndex
 from extproc.fleet.lessons import Lessons, Outstanding
 from extproc.fleet.outcome import Outcome
 from extproc.fleet.replica import ReplicaState
+from extproc.fleet.restore import RestoreRate
 from extproc.fleet.speed import Speed
 from extproc.prefix import Correction
 
@@ -71,6 +73,7 @@ class Fleet:
             CacheCleared: self._cache_cleared,
             LoadReported: self._load_reported,
             CapacityReported: self._capacity_reported,
+            HostTierReported: self._host_tier_reported,
         }
 
     @property
@@ -86,6 +89,10 @@ class Fleet:
     def speed(self, replica: ReplicaState, model: str) -> Speed:
         """How fast a replica is with a model. Read only."""
         return self._lessons.speed(replica, model)
+
+    def restore_rate(self, replica: ReplicaState, model: str) -> RestoreRate:
+        """How fast a replica restores what its host tier holds of a model. Read only."""
+        return self._lessons.restore_rate(replica, model)
 
     def correction(self, model: str) -> Correction:
         """What is known of a model's tokens. Read only."""
@@ -135,6 +142,15 @@ class Fleet:
             state.capacity.report(event.kv_tokens)
             self.index.set_capacity(event.replica, state.capacity.tokens)
 
+    def _host_tier_reported(self, event: HostTierReported) -> None:
+        if state := self._replicas.get(event.replica):
+            state.host_tier = tier = event.tier
+            if tier is None:
+                self.index.set_tier(event.replica, None)
+            else:
+                # No configured name has a space in it: a replica's own tier is nobody else's.
+                self.index.set_tier(event.replica, tier.domain or f"of {event.replica}", tier.tokens)
+
     def _routed(self, event: Routed) -> None:
         if event.ticket in self._outstanding:
             return
@@ -146,8 +162,10 @@ class Fleet:
         self.index.claim(event.replica, event.chain, event.at_s)
         if state is not None:
             state.speed = self._lessons.speed(state, event.model)
+            state.restore_rate = self._lessons.restore_rate(state, event.model)
             request.ahead_tokens = state.wait_s(event.at_s) * state.speed.tokens_per_s
-            state.take(event.ticket, event.uncached_tokens, event.at_s, timed=event.timed)
+            work_tokens = event.uncached_tokens + event.restore_s * state.speed.tokens_per_s
+            state.take(event.ticket, work_tokens, event.at_s, timed=event.timed)
             state.turn = self._turns
 
     def _first_token(self, event: FirstToken) -> None:

@@ -113,11 +113,17 @@ class Node:
         """Tokens of its leading blocks."""
         return self.ends[blocks - 1] - self.before if blocks else 0
 
-    def has_elsewhere(self, bit: int, blocks: int) -> bool:
-        """Whether another replica than that of the bit has more than so many of its blocks."""
-        if self.mask & ~bit:
+    def has_elsewhere(self, bits: int, blocks: int) -> bool:
+        """Whether somebody who has none of these bits has more than so many of its blocks."""
+        if self.mask & ~bits:
             return True
-        return any(holding.held > blocks and 1 << slot != bit for slot, holding in self.holdings.items())
+        return any(holding.held > blocks and not bits >> slot & 1 for slot, holding in self.holdings.items())
+
+    def longest(self, bits: int) -> int:
+        """Leading blocks that somebody who has none of these bits has."""
+        if self.mask & ~bits:
+            return len(self)
+        return max((holding.held for slot, holding in self.holdings.items() if not bits >> slot & 1), default=0)
 
     def shared(self, hashes: Sequence[int]) -> int:
         """Leading blocks in common with a prompt that has the first of them, but not all."""
@@ -133,11 +139,17 @@ class Node:
 
 
 class PrefixTree:
-    """Nodes by the chains that lead to them."""
+    """Nodes by the chains that lead to them.
+
+    Attributes:
+        blocks: distinct ones known.
+        tiers: bits of those who are no replicas but host tiers behind them.
+    """
 
     def __init__(self) -> None:
         self.root = Node(None, array("Q"), array("Q"), 0, 0)
         self.blocks = 0
+        self.tiers = 0
 
     def path(self, chain: Chain) -> list[Node]:
         """The nodes that make up a chain, from its head; makes those that are missing.

@@ -1,17 +1,22 @@
 """The replica from which the first token is expected soonest, with an eye to those who come after.
 
-    ttft_s(r) = base_s + wait_s + own_s         own_s     = uncached tokens / prefill speed
-    cost(r)   = ttft_s + copy_s + batch_s       copy_s    = lasting_s * (delay + loss * (1 + delay))
-                                                lasting_s = uncached tokens, shared ones in part / prefill speed
+    ttft_s(r) = base_s + wait_s + restore_s + own_s
+                                                own_s     = computed tokens / prefill speed
+                                                restore_s = restored tokens / restore rate
+    cost(r)   = ttft_s + copy_s + batch_s       copy_s    = lasting_s * delay + kept_tokens * loss_s * (1 + delay)
+                                                lasting_s = own_s + restore_s, shared tokens counted in part
 
-`wait_s` is the work queued ahead; speed and `base_s` are learned of each replica. `copy_s` is what it costs others that
-this prompt is computed and kept here:
+`wait_s` is the work queued ahead; `base_s`, speed and rate are learned of each replica. What is neither in the
+replica's cache nor in the host tier behind it is computed; what only the tier has is restored, unless computing it is
+faster. `copy_s` is what it costs others that this prompt is computed or restored, and kept, here:
 
 - delay: request-seconds that a second of extra work makes others wait. In a fleet of n replicas that is busy for a
   share rho of the time, about L = rho^sqrt(2 (n + 1)) / (1 - rho) requests wait (Sakasegawa, 1977); a second of work
   raises rho by 1 / n of a second's worth, so delay = (dL / d rho) / n.
-- loss: what is kept here evicts as much. With the chance p that the evicted is used again, p is computed again, and as
-  far as the fleet is busy that evicts in turn: loss = p + rho p^2 + ... = p / (1 - rho p).
+- loss_s: each token kept here, computed or restored, evicts another. That one is used again with the chance p: with q,
+  a part of p, while the host tier still has it, so that it is restored, and else it is computed again. As far as the
+  fleet is busy that evicts in turn: loss_s = back_s + rho p back_s + ... = back_s / (1 - rho p), with
+  back_s = q / restore rate + (p - q) / prefill speed. Without a tier, q = 0.
 - lasting: what many prompts begin with will serve them all from a further copy, and counts in part.
 
 So an idle fleet takes the fastest answer, and the busier it is and the scarcer its memory, the more it counts to
@@ -45,10 +50,10 @@ class PrefixKvAware:
         scores.sort(key=_by_cost)
         warm_tokens = max(1.0, _WARM_SHARE * prompt_tokens)
         _settle_ties(scores, warm_tokens)
-        warmest = max(c.matched_tokens for c in candidates)
+        warmest = max(c.reused_tokens for c in candidates)
         if warmest < warm_tokens:
             reason = "spread"
-        elif scores[0].candidate.matched_tokens >= warm_tokens:
+        elif scores[0].candidate.reused_tokens >= warm_tokens:
             reason = "warm"
         else:
             reason = "saturated"
@@ -63,12 +68,24 @@ def _delay(busy: float, count: int) -> float:
 
 def _score(candidate: Candidate, prompt_tokens: int, busy: float, delay: float) -> Score:
     own_s = candidate.uncached_tokens(prompt_tokens) / candidate.tokens_per_s
-    loss = candidate.eviction_chance / (1 - busy * candidate.eviction_chance)
-    copy_s = candidate.lasting_tokens / candidate.tokens_per_s * (delay + loss * (1 + delay))
+    token_s = 1 / candidate.tokens_per_s
+    back_s = candidate.eviction_chance * token_s
+    lasting_s, kept_tokens, restore_s = candidate.lasting_tokens * token_s, candidate.lasting_tokens, 0.0
+    if candidate.retrieval_chance or candidate.restorable_tokens:
+        restored_token_s = min(token_s, 1 / candidate.restore_tokens_per_s)
+        back_s -= candidate.retrieval_chance * (token_s - restored_token_s)
+        lasting_s += candidate.restored_lasting_tokens * restored_token_s
+        kept_tokens += candidate.restored_lasting_tokens
+        restore_s = candidate.restore_s
+    loss_s = back_s / (1 - busy * candidate.eviction_chance)
+    copy_s = lasting_s * delay + kept_tokens * loss_s * (1 + delay)
     batch_s = _BATCH_S * candidate.inflight
     wait_s, base_s = candidate.wait_s, candidate.base_s
+    cost = base_s + wait_s + restore_s + own_s + copy_s + batch_s
     terms = (("base_s", base_s), ("wait_s", wait_s), ("own_s", own_s), ("copy_s", copy_s), ("batch_s", batch_s))
-    return Score(candidate, base_s + wait_s + own_s + copy_s + batch_s, terms=terms)
+    if candidate.restorable_tokens:
+        return Score(candidate, cost, terms=(*terms, ("restore_s", restore_s)))
+    return Score(candidate, cost, terms=terms)
 
 
 def _settle_ties(scores: list[Score], warm_tokens: float) -> None:
@@ -81,7 +98,7 @@ def _settle_ties(scores: list[Score], warm_tokens: float) -> None:
 
         def place(score: Score) -> tuple[bool, int, int]:
             candidate = score.candidate
-            return candidate.matched_tokens < warm_tokens, candidate.held_tokens, candidate.turn
+            return candidate.reused_tokens < warm_tokens, candidate.held_tokens, candidate.turn
 
         scores[:equal] = sorted(scores[:equal], key=place)
 

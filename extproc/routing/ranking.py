@@ -29,15 +29,20 @@ class Candidate(NamedTuple):
         inflight: requests there that have not ended.
         turn: number of the latest request sent there, counted over the fleet; 0 if there was none.
         latency_s: of its recent requests; None before the first.
-        matched_tokens: leading prompt tokens that it holds or is about to.
+        matched_tokens: leading prompt tokens that it holds or is about to, in its own cache.
         held_tokens: all tokens that it is believed to hold or to be computing.
         lasting_tokens: tokens that it would compute, each shared out among the prompts that begin with it.
-        eviction_chance: probability that what they would evict there, sooner or later, is used again.
+        eviction_chance: probability that what its own cache evicts is used again, sooner or later.
         wait_s: until a prompt sent there now would be computed.
         tokens_per_s: prefill speed.
         base_s: to the first token of a prompt with nothing to compute and nothing ahead.
         arrivals_per_s: requests sent there, lately.
         utilisation: seconds of prefill sent there per second, lately.
+        restorable_tokens: prompt tokens that follow the matched ones and are held by the host tier behind it.
+        restore_tokens_per_s: how fast it gets them back.
+        restored_lasting_tokens: tokens that it would restore, shared out like `lasting_tokens`.
+        retrieval_chance: probability, part of `eviction_chance`, that what its own cache evicts is used again while the
+            host tier still has it.
     """
 
     name: str
@@ -56,14 +61,34 @@ class Candidate(NamedTuple):
     base_s: float = 0.0
     arrivals_per_s: float = 0.0
     utilisation: float = 0.0
+    restorable_tokens: int = 0
+    restore_tokens_per_s: float = 60_000.0
+    restored_lasting_tokens: float = 0.0
+    retrieval_chance: float = 0.0
+
+    @property
+    def restored_tokens(self) -> int:
+        """Prompt tokens that it would restore: none if computing them is faster."""
+        return self.restorable_tokens if self.restore_tokens_per_s > self.tokens_per_s else 0
+
+    @property
+    def reused_tokens(self) -> int:
+        """Prompt tokens that it would not compute."""
+        return self.matched_tokens + self.restored_tokens
+
+    @property
+    def restore_s(self) -> float:
+        """Predicted seconds of restoring."""
+        return self.restored_tokens / self.restore_tokens_per_s
 
     def uncached_tokens(self, prompt_tokens: int) -> int:
         """Prompt tokens that it would have to compute."""
-        return max(0, prompt_tokens - self.matched_tokens)
+        return max(0, prompt_tokens - self.reused_tokens)
 
     def ttft_s(self, prompt_tokens: int) -> float:
-        """Predicted seconds to the first token: base + wait + own prompt."""
-        return self.base_s + self.wait_s + self.uncached_tokens(prompt_tokens) / self.tokens_per_s
+        """Predicted seconds to the first token: base + wait + restored and computed prompt."""
+        own_s = self.uncached_tokens(prompt_tokens) / self.tokens_per_s
+        return self.base_s + self.wait_s + self.restore_s + own_s
 
 
 class Score(NamedTuple):
@@ -101,8 +126,8 @@ class Ranking:
 
     @property
     def elsewhere_tokens(self) -> int:
-        """Prompt tokens that the warmest of the others is believed to hold."""
-        return max((score.candidate.matched_tokens for score in self.scores[1:]), default=0)
+        """Prompt tokens that the warmest of the others would not compute."""
+        return max((score.candidate.reused_tokens for score in self.scores[1:]), default=0)
 
     def explain(self) -> str:
         """The whole decision on one line, for the log."""
@@ -147,6 +172,9 @@ def _line(score: Score, prompt_tokens: int) -> dict[str, Any]:
         "base_s": round(candidate.base_s, 4),
         "inflight": candidate.inflight,
     }
+    if candidate.restorable_tokens:
+        line["restorable_tokens"] = candidate.restorable_tokens
+        line["restore_s"] = round(candidate.restore_s, 4)
     if score.note:
         line["note"] = score.note
     if score.terms:

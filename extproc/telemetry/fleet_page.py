@@ -54,6 +54,16 @@ _PER_REPLICA: tuple[tuple[str, str, _Read], ...] = (
         lambda fleet, state, now_s: state.capacity.tokens,
     ),
     (
+        "kvgate_replica_host_tier_tokens",
+        "Tokens that the host tier behind it is believed to hold, the same for all that share it; absent without one.",
+        lambda fleet, state, now_s: tier.tokens if (tier := fleet.index.tier(state.name)) else None,
+    ),
+    (
+        "kvgate_replica_restore_tokens_per_second",
+        "How fast it restores from the host tier, as learned from times to first token; absent without one.",
+        lambda fleet, state, now_s: state.restore_rate.tokens_per_s if state.host_tier else None,
+    ),
+    (
         "kvgate_replica_eligible",
         "Whether the replica may be given requests: 1, or 0 while it is draining, unproven or set aside.",
         lambda fleet, state, now_s: state.proven and not state.draining,

@@ -95,12 +95,17 @@ class TestAWholeFile:
         strategy = settings.routing.prefix_kv_aware
         assert (strategy.block_size, strategy.max_blocks_per_replica) == (16, 1000)
         assert settings.providers[0].latency_ms == 5
+        (key,) = settings.auth.api_keys
+        assert (key.key, key.tenant, key.rpm, key.budget_usd) == ("sk-secret", "acme", 60, 5.0)
+        assert (settings.cache.backend, settings.cache.ttl_seconds) == ("redis", 3600)
+        assert settings.cache.semantic.enabled
+        assert settings.ratelimit is not None
+        assert (settings.ratelimit.default_rpm, settings.ratelimit.burst) == (600, 60)
+        assert (settings.budget.default_usd, settings.budget.window_s) == (None, 86400)
         assert settings.models[0].deployments[0].cost_per_1k_output == 0.2
 
     def test_what_means_nothing_any_more_is_warned_of_with_its_line(self) -> None:
         assert [warning.split(": ")[:2] for warning in warnings(FIRST)] == [
-            ["10", "cache"],
-            ["21", "ratelimit"],
             ["38", "routing.prefix_kv_aware.affinity_backend"],
             ["39", "routing.prefix_kv_aware.affinity_redis_url"],
             ["40", "routing.prefix_kv_aware.affinity_ttl_s"],
@@ -140,20 +145,9 @@ class TestSections:
             f"1: routing.prefix_kv_aware.{name}: has no effect; {replacement}"
         ]
 
-    @pytest.mark.parametrize("section", ["auth", "budget"])
-    @pytest.mark.parametrize("value", ["true", "'true'", "on", "1"])
-    def test_a_protection_that_is_asked_for_is_never_silently_missing(self, section: str, value: str) -> None:
-        (fault,) = faults(f"{section}:\n  enabled: {value}\n")
-        assert fault.startswith(f"kvgate.yaml:2: {section}.enabled: is not supported in this version")
-
     @pytest.mark.parametrize("section", ["auth", "budget", "cache", "ratelimit"])
     def test_a_section_that_is_switched_off_is_accepted_in_silence(self, section: str) -> None:
         assert warnings(f"{section}: {{enabled: false}}") == []
-
-    @pytest.mark.parametrize("section", ["cache", "ratelimit"])
-    def test_a_section_that_is_on_by_default_is_warned_of(self, section: str) -> None:
-        (warning,) = warnings(f"{section}: {{backend: memory}}")
-        assert warning.startswith(f"1: {section}: is not active in this version")
 
     @pytest.mark.parametrize(
         ("text", "fault"),
@@ -161,7 +155,7 @@ class TestSections:
             ("cache: {ttl_secs: 5}", '1: cache.ttl_secs: unknown key; did you mean "ttl_seconds"?'),
             ("cache:\n  semantic: {treshold: 1}", '2: cache.semantic.treshold: unknown key; did you mean "threshold"?'),
             ("auth:\n  api_keys:\n    - {kee: x, key: y}", '3: auth.api_keys[0].kee: unknown key; did you mean "key"?'),
-            ("auth: {api_keys: [{tenant: x}]}", "1: auth.api_keys[0].key: is required"),
+            ("auth: {api_keys: [{tenant: x}]}", "1: auth.api_keys[0]: give one of key, key_file and key_sha256"),
             (
                 "routing: {prefix_kv_aware: {weight_lod: 1}}",
                 '1: routing.prefix_kv_aware.weight_lod: unknown key; did you mean "weight_load"?',

@@ -50,6 +50,15 @@ def test_the_table_marks_the_chosen_replica_and_shows_every_term() -> None:
     assert heading.index("COST") + len("COST") == first.index("0.03426") + len("0.03426")
 
 
+def test_what_can_be_restored_has_a_column_where_there_is_any() -> None:
+    line = {**LINE, "restorable_tokens": 640, "restore_s": 0.0107}
+    receipt = {**ANSWER["receipt"], "replicas": [line, {**LINE, "name": "another"}]}
+    _, _, _, heading, first, second = as_table({**ANSWER, "receipt": receipt}).splitlines()
+    for row, tokens in ((heading, "RESTORABLE"), (first, "640"), (second, "0")):
+        assert row[: heading.index("RESTORABLE") + len("RESTORABLE")].split()[-1] == tokens
+    assert "RESTORABLE" not in as_table(ANSWER)
+
+
 def test_a_request_may_come_by_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"{}")))
     assert read_body("-") == b"{}"

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 ReplicaAt = Callable[[], Mapping[tuple[str, int], str]]
 """Gives the current map from (IP address, port) to replica name."""
 
+Ended = Callable[[HTTPAccessLogEntry, Finished], None]
+
 
 def finished(entry: HTTPAccessLogEntry, replica_at: Mapping[tuple[str, int], str], at_s: float) -> Finished:
     """The event that one log entry reports."""
@@ -70,12 +72,17 @@ def _string(metadata: Struct | None, key: str) -> str:
 
 
 class AccessLog(AccessLogServiceServicer):  # type: ignore[misc]
-    """Serves `envoy.service.accesslog.v3.AccessLogService` and applies what it hears to the fleet."""
+    """Serves `envoy.service.accesslog.v3.AccessLogService` and applies what it hears to the fleet.
 
-    def __init__(self, fleet: Fleet, replica_at: ReplicaAt, clock: Clock) -> None:
+    Args:
+        ended: is told of every request, too.
+    """
+
+    def __init__(self, fleet: Fleet, replica_at: ReplicaAt, clock: Clock, ended: Ended | None = None) -> None:
         self._fleet = fleet
         self._replica_at = replica_at
         self._clock = clock
+        self._ended = ended
         self._readers: set[asyncio.Task[None]] = set()
 
     @property
@@ -116,7 +123,10 @@ class AccessLog(AccessLogServiceServicer):  # type: ignore[misc]
     def _take_in(self, entry: HTTPAccessLogEntry, replica_at: Mapping[tuple[str, int], str], now_s: float) -> None:
         """Applies one; a fault of ours in it must not cost those behind it."""
         try:
-            self._fleet.apply(finished(entry, replica_at, now_s))
+            event = finished(entry, replica_at, now_s)
+            self._fleet.apply(event)
+            if self._ended is not None:
+                self._ended(entry, event)
         except Exception:
             self._fleet.faults["access log"] += 1
             log.exception("an access log entry could not be taken in")

@@ -1,19 +1,32 @@
-"""The configuration -> which replicas exist."""
+"""The configuration -> which replicas exist, and what is behind their caches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
-from extproc.fleet.events import ReplicaDown, ReplicaUp
+from extproc.config.topology import Replica
+from extproc.fleet.events import HostTierReported, ReplicaDown, ReplicaUp
+from extproc.fleet.replica import ReplicaState
 
 
-def changes(before: Iterable[str], after: Iterable[str], at_s: float) -> list[ReplicaDown | ReplicaUp]:
-    """The events that turn one set of replica names into another; replicas in both are left as they are.
+def changes(
+    before: Mapping[str, ReplicaState], after: Mapping[str, Replica], at_s: float
+) -> list[ReplicaDown | ReplicaUp | HostTierReported]:
+    """The events that make of the fleet what the configuration says; replicas that stay as they are have none.
 
-    >>> changes(["a", "b"], ["b", "c"], 1.0)
-    [ReplicaDown(at_s=1.0, replica='a'), ReplicaUp(at_s=1.0, replica='c', proven=False)]
+    >>> old = {"a": ReplicaState("a"), "b": ReplicaState("b")}
+    >>> new = {"b": Replica("b", "10.0.0.2", 8000), "c": Replica("c", "10.0.0.3", 8000)}
+    >>> changes(old, new, 1.0)
+    [ReplicaUp(at_s=1.0, replica='c', proven=False), ReplicaDown(at_s=1.0, replica='a')]
+
+    Who leaves does so last: a host tier that a newcomer shares outlives it.
     """
-    old, new = list(before), list(after)
-    gone = [ReplicaDown(at_s, name) for name in old if name not in new]
-    come = [ReplicaUp(at_s, name, proven=False) for name in new if name not in old]
-    return [*gone, *come]
+    gone = [ReplicaDown(at_s, name) for name in before if name not in after]
+    come = [ReplicaUp(at_s, name, proven=False) for name in after if name not in before]
+    known = {name: state.host_tier for name, state in before.items()}
+    tiers = [
+        HostTierReported(at_s, name, replica.host_tier)
+        for name, replica in after.items()
+        if replica.host_tier != known.get(name)
+    ]
+    return [*come, *tiers, *gone]
