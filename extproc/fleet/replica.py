@@ -77,12 +77,17 @@ class ReplicaState:
         """Prompt tokens still to be computed, as of the latest `wait_s`."""
         return self.queue.tokens
 
-    def wait_s(self, now_s: float) -> float:
-        """Seconds until a prompt sent there now would be computed: what is queued, and what the engine is late with."""
-        wait_s = 0.0
+    def wait_s(self, now_s: float, memory_s: float = 0.0) -> float:
+        """Seconds until a prompt sent there now would be computed: what is queued, and what the engine is late with.
+
+        Args:
+            memory_s: `memory_wait_s` of the prompt. An engine without room is late for that very reason: the longer of
+                the two counts.
+        """
+        wait_s = memory_s
         if self.queue:
             self.queue.drain(now_s, self.speed.tokens_per_s)
-            wait_s = self.queue.tokens / self.speed.tokens_per_s + self.queue.stall_s
+            wait_s = self.queue.tokens / self.speed.tokens_per_s + max(self.queue.stall_s, memory_s)
         if self.strangers_waiting and now_s - self.reported_s < _REPORT_LIVES_S:
             wait_s += self.strangers_waiting * self._typical_work_s(now_s)
         return wait_s

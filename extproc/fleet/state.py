@@ -159,14 +159,16 @@ class Fleet:
         request = self._outstanding[event.ticket] = Outstanding(event, state)
         if event.request_id:
             self._tickets.setdefault(event.request_id, []).append(event.ticket)
-        self.index.claim(event.replica, event.chain, event.at_s)
         if state is not None:
             state.speed = self._lessons.speed(state, event.model)
             state.restore_rate = self._lessons.restore_rate(state, event.model)
-            request.ahead_tokens = state.wait_s(event.at_s) * state.speed.tokens_per_s
+            new_tokens = event.uncached_tokens + event.restorable_tokens
+            memory_s = state.memory_wait_s(new_tokens, self.index.claimed_tokens(event.replica))
+            request.ahead_tokens = state.wait_s(event.at_s, memory_s) * state.speed.tokens_per_s
             work_tokens = event.uncached_tokens + event.restore_s * state.speed.tokens_per_s
             state.take(event.ticket, work_tokens, event.at_s, timed=event.timed)
             state.turn = self._turns
+        self.index.claim(event.replica, event.chain, event.at_s)
 
     def _first_token(self, event: FirstToken) -> None:
         request = self._outstanding.get(event.ticket)

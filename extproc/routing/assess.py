@@ -49,6 +49,7 @@ def assess(fleet: Fleet, chain: Chain, options: Iterable[Option], now_s: float, 
         speed = fleet.speed(state, model)
         lifetime_s = index.lifetime_s(name, now_s) / _LIFETIME_MARGIN
         eviction_chance = index.reuse.chance(lifetime_s)
+        memory_s = state.memory_wait_s(chain.prompt_tokens - matched_tokens, index.claimed_tokens(name))
         candidate = Candidate(
             name,
             pool,
@@ -61,7 +62,7 @@ def assess(fleet: Fleet, chain: Chain, options: Iterable[Option], now_s: float, 
             index.tokens(name),
             lasting[matched_tokens],
             eviction_chance,
-            state.wait_s(now_s) + state.memory_wait_s(chain.prompt_tokens - matched_tokens, index.claimed_tokens(name)),
+            state.wait_s(now_s, memory_s),
             speed.tokens_per_s,
             speed.base_s,
             state.arrivals.per_s(now_s),

@@ -3,7 +3,8 @@
     ttft_s(r) = base_s + wait_s + restore_s + own_s
                                                 own_s     = computed tokens / prefill speed
                                                 restore_s = restored tokens / restore rate
-    cost(r)   = ttft_s + copy_s + batch_s       copy_s    = lasting_s * delay + kept_tokens * loss_s * (1 + delay)
+    cost(r)   = ttft_s + copy_s + batch_s - credit_s
+                                                copy_s    = lasting_s * delay + kept_tokens * loss_s * (1 + delay)
                                                 lasting_s = own_s + restore_s, shared tokens counted in part
 
 `wait_s` is the work queued ahead; `base_s`, speed and rate are learned of each replica. What is neither in the
@@ -18,6 +19,12 @@ faster. `copy_s` is what it costs others that this prompt is computed or restore
   fleet is busy that evicts in turn: loss_s = back_s + rho p back_s + ... = back_s / (1 - rho p), with
   back_s = q / restore rate + (p - q) / prefill speed. Without a tier, q = 0.
 - lasting: what many prompts begin with will serve them all from a further copy, and counts in part.
+
+`credit_s` is what others save: they pay for the copy in part, as far as they wait less here than where the copies are.
+A replica that is busy for a share rho of the time makes a prompt wait W = rho / (1 - rho) * its mean work (M/M/1). With
+gain = half the difference, since it shrinks to nothing as load moves over, and new = own + restore, credit =
+(new - lasting) * min(1, gain / lasting): of new / lasting who share, each other one gives what it saves, and lasting at
+most.
 
 So an idle fleet takes the fastest answer, and the busier it is and the scarcer its memory, the more it counts to
 compute and keep nothing twice: sticky until saturated, with no threshold to set. What is within the accuracy of the
@@ -46,7 +53,7 @@ class PrefixKvAware:
         prompt_tokens = demand.prompt_tokens
         busy = min(_MAX_BUSY, sum(c.utilisation for c in candidates) / len(candidates))
         delay = _delay(busy, len(candidates))
-        scores = [_score(candidate, prompt_tokens, busy, delay) for candidate in candidates]
+        scores = [_score(c, prompt_tokens, busy, delay, _gain_s(c, candidates)) for c in candidates]
         scores.sort(key=_by_cost)
         warm_tokens = max(1.0, _WARM_SHARE * prompt_tokens)
         _settle_ties(scores, warm_tokens)
@@ -66,7 +73,21 @@ def _delay(busy: float, count: int) -> float:
     return float(power * busy ** (power - 1) / idle + busy**power / idle**2) / count
 
 
-def _score(candidate: Candidate, prompt_tokens: int, busy: float, delay: float) -> Score:
+def _gain_s(candidate: Candidate, candidates: Sequence[Candidate]) -> float:
+    """Seconds that those who share the prompt would save by going there instead of where more of it is held."""
+    queues_s = [_queue_s(other) for other in candidates if other.reused_tokens > candidate.reused_tokens]
+    return max(0.0, min(queues_s) - _queue_s(candidate)) / 2 if queues_s else 0.0
+
+
+def _queue_s(candidate: Candidate) -> float:
+    """Seconds that a prompt waits there on average, as busy as it was lately."""
+    if not candidate.arrivals_per_s:
+        return 0.0
+    busy = min(_MAX_BUSY, candidate.utilisation)
+    return busy / (1 - busy) * candidate.utilisation / candidate.arrivals_per_s
+
+
+def _score(candidate: Candidate, prompt_tokens: int, busy: float, delay: float, gain_s: float) -> Score:
     own_s = candidate.uncached_tokens(prompt_tokens) / candidate.tokens_per_s
     token_s = 1 / candidate.tokens_per_s
     back_s = candidate.eviction_chance * token_s
@@ -79,10 +100,19 @@ def _score(candidate: Candidate, prompt_tokens: int, busy: float, delay: float) 
         restore_s = candidate.restore_s
     loss_s = back_s / (1 - busy * candidate.eviction_chance)
     copy_s = lasting_s * delay + kept_tokens * loss_s * (1 + delay)
+    new_s = own_s + restore_s
+    credit_s = max(0.0, new_s - lasting_s) * min(1.0, gain_s / lasting_s) if lasting_s else 0.0
     batch_s = _BATCH_S * candidate.inflight
     wait_s, base_s = candidate.wait_s, candidate.base_s
-    cost = base_s + wait_s + restore_s + own_s + copy_s + batch_s
-    terms = (("base_s", base_s), ("wait_s", wait_s), ("own_s", own_s), ("copy_s", copy_s), ("batch_s", batch_s))
+    cost = base_s + wait_s + new_s + copy_s + batch_s - credit_s
+    terms = (
+        ("base_s", base_s),
+        ("wait_s", wait_s),
+        ("own_s", own_s),
+        ("copy_s", copy_s),
+        ("batch_s", batch_s),
+        ("credit_s", 0.0 - credit_s),
+    )
     if candidate.restorable_tokens:
         return Score(candidate, cost, terms=(*terms, ("restore_s", restore_s)))
     return Score(candidate, cost, terms=terms)

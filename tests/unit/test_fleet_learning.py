@@ -6,7 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from extproc.fleet.events import Finished, FirstToken, LoadReported, ReplicaDown, ReplicaUp, Routed, Usage
+from extproc.fleet.events import (
+    CapacityReported,
+    Finished,
+    FirstToken,
+    LoadReported,
+    ReplicaDown,
+    ReplicaUp,
+    Routed,
+    Usage,
+)
 from extproc.fleet.outcome import Outcome
 from extproc.fleet.state import Fleet
 from extproc.prefix import Chain, Content
@@ -273,3 +282,18 @@ def test_a_replica_that_serves_two_models_is_as_fast_as_each_of_them() -> None:
             fleet.apply(served(ticket, "a", at_s=at_s + ttft_s + 0.1))
     small, large = (fleet.speed(fleet.replicas["a"], model).predict_s(3000) for model in ("small", "large"))
     assert small < large / 4
+
+
+def test_a_replica_whose_memory_is_short_is_not_taken_for_slow() -> None:
+    fleet = fleet_of("a")
+    fleet.apply(CapacityReported(0.0, "a", 10_000))
+    long = tuple(range(10, 19))
+    for number in range(40):
+        at_s, first, second = 100.0 * number, f"first {number}", f"second {number}"
+        fleet.apply(routed(first, "a", prompt(2 * number, *long), at_s=at_s))
+        fleet.apply(routed(second, "a", prompt(2 * number + 1, *long), at_s=at_s + 2, timed=True))
+        fleet.apply(served(first, "a", at_s=at_s + 5))
+        fleet.apply(FirstToken(at_s + 6, second))
+        fleet.apply(served(second, "a", at_s=at_s + 7))
+    waited_s, worked_s = 3.0, 1.0
+    assert fleet.replicas["a"].speed.predict_s(10_000) < worked_s + waited_s / 4

@@ -35,6 +35,17 @@ class TestMemory:
         unknown.capacity.report(None)
         assert unknown.memory_wait_s(5000, 9000) == 0.0
 
+    def test_being_late_for_want_of_room_counts_once(self) -> None:
+        state = full()
+        state.queue.push("first", 800.0, 0.0, timed=True)
+        late_s = state.wait_s(10.0)
+        assert late_s == pytest.approx(10.0 - 800.0 / state.speed.tokens_per_s)
+        assert state.wait_s(10.0, late_s / 2) == pytest.approx(late_s)
+        assert state.wait_s(10.0, late_s * 2) == pytest.approx(late_s * 2)
+
+    def test_a_prompt_waits_for_room_even_where_nothing_is_queued(self) -> None:
+        assert full().wait_s(10.0, 3.0) == 3.0
+
 
 def test_a_replica_whose_samples_say_little_is_taken_to_be_as_fast_as_its_kin() -> None:
     kin = Speed()

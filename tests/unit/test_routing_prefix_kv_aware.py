@@ -152,6 +152,41 @@ class TestWhatACopyCosts:
         assert copy_s(fast) == pytest.approx(0.15)
 
 
+class TestWhatSharersPay:
+    """A prompt of a second that nine others share, held by a replica that is lastingly busier than the other."""
+
+    def credit_s(self, *fleet: Candidate) -> float:
+        score = next(score for score in decide(*fleet).scores if score.candidate is fleet[0])
+        return -dict(score.terms)["credit_s"]
+
+    def calm(self, **terms: Any) -> Candidate:
+        return replica("calm", **{"lasting_tokens": PROMPT_TOKENS / 10, "arrivals_per_s": 1.0, **terms})
+
+    def test_they_pay_for_a_copy_where_they_would_wait_less(self) -> None:
+        holder = warm(wait_s=0.3, utilisation=0.5, arrivals_per_s=2.0)
+        assert choice(holder, self.calm(utilisation=0.5, arrivals_per_s=2.0)) == ("warm", "warm")
+        assert choice(holder, self.calm(utilisation=0.0)) == ("calm", "saturated")
+
+    def test_each_pays_half_of_the_difference_between_the_queues(self) -> None:
+        holder = warm(utilisation=0.5, arrivals_per_s=5.0)  # half of the time, 0.1 s each: a queue of 0.1 s
+        assert self.credit_s(self.calm(), holder) == pytest.approx(9 * 0.1 / 2)
+
+    def test_together_they_pay_no_more_than_their_part_of_the_copy(self) -> None:
+        holder = warm(utilisation=0.9, arrivals_per_s=1.0)
+        assert self.credit_s(self.calm(), holder) == pytest.approx(0.9)
+
+    def test_where_no_holder_is_busier_they_pay_nothing(self) -> None:
+        holders = warm(utilisation=0.9, arrivals_per_s=1.0), warm("idle", utilisation=0.0, arrivals_per_s=1.0)
+        assert self.credit_s(self.calm(), *holders) == 0.0
+
+    def test_what_belongs_to_one_conversation_is_paid_for_by_nobody_else(self) -> None:
+        holder = warm(utilisation=0.9, arrivals_per_s=1.0)
+        assert self.credit_s(replica("calm"), holder) == 0.0
+
+    def test_one_that_holds_as_much_gets_no_credit_for_being_idle(self) -> None:
+        assert self.credit_s(warm("calm", arrivals_per_s=1.0), warm(utilisation=0.9, arrivals_per_s=1.0)) == 0.0
+
+
 class TestTies:
     def test_equals_go_to_the_one_that_holds_least(self) -> None:
         full, empty = replica("full", held_tokens=90_000), replica("empty", held_tokens=10_000)
@@ -186,20 +221,23 @@ class TestReceipt:
         busy: dict[str, Any] = {"utilisation": 0.7, "eviction_chance": 0.4}
         receipt = decide(warm(wait_s=2.0, inflight=9, base_s=0.03, **busy), replica("cold", **busy)).receipt()
         for line in receipt["replicas"]:
-            assert list(line["terms"]) == ["base_s", "wait_s", "own_s", "copy_s", "batch_s"]
+            assert list(line["terms"]) == ["base_s", "wait_s", "own_s", "copy_s", "batch_s", "credit_s"]
             assert sum(line["terms"].values()) == pytest.approx(line["cost"], abs=1e-5)
         cold = next(line for line in receipt["replicas"] if line["name"] == "cold")
         assert cold["terms"]["own_s"] == pytest.approx(1.0)
         assert cold["terms"]["copy_s"] > 0.4
 
     @given(fleet=fleets, demand=demands)
-    def test_every_cost_is_the_sum_of_its_terms_finite_and_not_negative(
+    def test_every_cost_is_the_sum_of_its_terms_and_credit_never_exceeds_what_is_computed(
         self, fleet: list[Candidate], demand: Demand
     ) -> None:
         for score in PrefixKvAware().rank(demand, fleet).scores:
-            assert all(0 <= seconds < math.inf for _, seconds in score.terms)
-            assert score.cost == pytest.approx(sum(seconds for _, seconds in score.terms))
-            assert score.cost >= score.candidate.ttft_s(demand.prompt_tokens) * (1 - 1e-9)
+            terms = dict(score.terms)
+            credit_s = -terms.pop("credit_s")
+            assert all(0 <= seconds < math.inf for seconds in terms.values())
+            assert 0 <= credit_s <= terms["own_s"] + terms.get("restore_s", 0.0)
+            assert score.cost == pytest.approx(sum(terms.values()) - credit_s)
+            assert score.cost + credit_s >= score.candidate.ttft_s(demand.prompt_tokens) * (1 - 1e-9)
 
 
 @given(fleet=fleets, demand=demands, more_s=st.floats(0, 1000))
@@ -211,6 +249,7 @@ def test_cost_grows_with_the_wait(fleet: list[Candidate], demand: Demand, more_s
 @given(fleet=fleets, demand=demands, fewer=st.integers(1, 2000))
 def test_cost_grows_with_what_must_be_computed(fleet: list[Candidate], demand: Demand, fewer: int) -> None:
     assume(fleet[0].matched_tokens >= fewer)
+    fleet = [each._replace(arrivals_per_s=0.0) for each in fleet]  # nobody is known to be busier than another
     colder = fleet[0]._replace(
         matched_tokens=fleet[0].matched_tokens - fewer, lasting_tokens=fleet[0].lasting_tokens + fewer
     )
