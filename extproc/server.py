@@ -8,7 +8,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import grpc
@@ -21,6 +21,7 @@ from grpc_reflection.v1alpha import reflection
 
 from extproc.admin.service import SERVICE as ADMIN
 from extproc.admin.service import Admin, Explanation
+from extproc.assembly import Assembly, stores_of
 from extproc.background import Background
 from extproc.clock import Clock, MonotonicClock
 from extproc.config.settings import Settings
@@ -39,10 +40,15 @@ from extproc.fleet.state import Fleet
 from extproc.gateway.catalog import Catalog, Directory
 from extproc.gateway.dry_run import DryRun
 from extproc.gateway.gateway import Gateway
+from extproc.gateway.policies import Policies
 from extproc.gateway.processor import SERVICE, ExternalProcessor
 from extproc.gateway.sampler import Sampler
+from extproc.metering.metering import Metering
+from extproc.metering.settlement import Settlement
 from extproc.routing import build_strategy
+from extproc.telemetry.fleet_page import FleetPage
 from extproc.telemetry.metrics import Metrics
+from extproc.telemetry.traffic import PolicyPage
 
 log = logging.getLogger(__name__)
 
@@ -89,18 +95,25 @@ class Processor:
             CacheIndex(settings.routing.prefix_kv_aware.max_blocks_per_replica),
             observe=self._metrics.observe,
         )
-        self._metrics.watch(self.fleet, self._clock.now)
-        self._catalog = Catalog(Directory(topology, settings.routing, build_strategy(settings.routing), {}))
+        self._parts = parts = Assembly.of(settings, self.fleet, self._clock)
+        self._metrics.watch(FleetPage(self.fleet, self._clock.now))
+        self._metrics.watch(PolicyPage(parts.ledger.known_spent, parts.pipeline.totals))
+        strategy = build_strategy(settings.routing)
+        self._catalog = Catalog(Directory(topology, settings.routing, strategy, {}, Policies.of(settings)))
         self.gateway = Gateway(
             self._catalog,
             self.fleet,
+            parts.ledger,
+            parts.pipeline,
             self._clock,
             Sampler(settings.processor.ttft_samples_per_s, self._clock),
             started_unix_s=int(time.time()),
-            decided=self._metrics.decided,
+            caches=parts.exact is not None,
+            observer=self._metrics,
         )
         self._dry_run = DryRun(self.gateway)
-        self._access_log = AccessLog(self.fleet, lambda: self._catalog.current.replica_at, self._clock)
+        settlement = Settlement(Metering(parts.ledger, self._metrics.metered))
+        self._access_log = AccessLog(self.fleet, lambda: self._catalog.current.replica_at, self._clock, settlement)
         self._discovery = AggregatedDiscovery(on_started=self._envoy_started)
         self._health = grpc_health.aio.HealthServicer()
         self._server = self._build_server()
@@ -144,14 +157,22 @@ class Processor:
         self._discovery.close()
         self._access_log.close()
         await self._server.stop(self._configuration.settings.processor.drain_timeout_s)
+        for close in self._parts.closing:
+            await close()
         log.info("stopped")
 
     async def reconfigure(self, configuration: Configuration) -> None:
         """Takes a new configuration as a whole; requests in flight keep the one they began with."""
         old = self._configuration.settings
-        for section in ("server", "envoy", "operations", "processor"):
+        for section in ("server", "envoy", "operations", "processor", "cache"):
             if getattr(old, section) != getattr(configuration.settings, section):
                 log.warning("%s: what changed there takes effect at the next start", section)
+        if old.auth.enabled != configuration.settings.auth.enabled:
+            log.warning("auth.enabled: Envoy fails %s until the next start", "closed" if old.auth.enabled else "open")
+        if old.auth.tenant_header != configuration.settings.auth.tenant_header:
+            log.warning("auth.tenant_header: Envoy passes on the new one from the next start")
+        if stores_of(old) != stores_of(configuration.settings):
+            log.warning("ratelimit, budget: another backend or redis_url takes effect at the next start")
         if old.routing.session_header != configuration.settings.routing.session_header:
             log.warning("routing.session_header: Envoy passes on the new one from the next start")
         blocks = [each.routing.prefix_kv_aware.max_blocks_per_replica for each in (old, configuration.settings)]
@@ -163,6 +184,7 @@ class Processor:
     async def _adopt(self, configuration: Configuration) -> None:
         """Makes a configuration the current one: in Envoy, in the fleet, on the request path."""
         settings, topology, previous = configuration.settings, configuration.topology, self._catalog.current
+        policies = Policies.of(settings)
         found = await addresses.resolve(topology.replicas, previous.addresses)
         strategy = previous.strategy if previous.routing == settings.routing else build_strategy(settings.routing)
         routing = settings.routing
@@ -170,7 +192,7 @@ class Processor:
         for event in config.changes(self.fleet.replicas, topology.replicas, self._clock.now()):
             self.fleet.apply(event)
         self._discovery.publish(Snapshot.of(topology, found, _upstream(settings)))
-        self._catalog.current = Directory(topology, settings.routing, strategy, found)
+        self._catalog.current = Directory(topology, settings.routing, strategy, found, policies)
 
     def _start_background(self) -> None:
         health = HealthFeed(self.fleet, lambda: self._catalog.current.health_urls, self._clock)
@@ -181,6 +203,8 @@ class Processor:
         self._background.start("counting out lost requests", self._sweep)
         self._background.start("asking for health", health.run)
         self._background.start("reading engine metrics", metrics.run)
+        for name, task in self._parts.tasks:
+            self._background.start(name, task)
         if (watch := self._watch) is not None:
             self._background.start("following the configuration", lambda: self._follow(watch))
 
@@ -211,7 +235,7 @@ class Processor:
             if found != current.addresses and current is self._catalog.current:
                 log.info("addresses changed: %s", found)
                 self._discovery.publish(Snapshot.of(current.topology, found, _upstream(self._configuration.settings)))
-                self._catalog.current = Directory(current.topology, current.routing, current.strategy, found)
+                self._catalog.current = replace(current, addresses=found)
 
     def _envoy_started(self) -> None:
         """An Envoy that starts has no requests; if it is the only one, those of its previous life are gone."""

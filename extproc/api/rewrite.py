@@ -1,22 +1,25 @@
-"""Replacing the model name in a body and nothing else: the engine reads, byte for byte, what the client wrote."""
+"""Setting a field of a body and nothing else: the engine reads the rest as the client wrote it, byte for byte."""
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
+from typing import Any
 
 import orjson
 
-_KEY = re.compile(rb'"(?:m|\\u006[dD])(?:o|\\u006[fF])(?:d|\\u0064)(?:e|\\u0065)(?:l|\\u006[cC])"[ \t\r\n]*:[ \t\r\n]*')
 _NOT_STRUCTURE = bytes(set(range(256)) - set(b'"[]{}'))
 _TOKEN = re.compile(rb'"[^"]*"|[\[{]|[\]}]')
 _LITERAL = re.compile(rb"[^,\]} \t\r\n]*")
 
 
-def replace_model(body: bytes, new: str) -> bytes:
-    """`body` with the value of the top-level key "model" replaced, wherever it stands and however often.
+def set_field(body: bytes, name: str, value: Any, *, present: bool = False) -> bytes:
+    """`body` with a top-level field set, wherever it stands and however often; added if it is not there.
 
     Args:
-        body: a valid JSON object that has the key "model".
+        body: a valid JSON object that is not empty.
+        name: ASCII letters and underscores.
+        present: it is known to be there, which saves looking closely.
 
     Nearly all the work is done by methods of bytes: 1 MB of one long string takes about 0.3 ms, of 50,000 short
     strings with escapes about 4 ms.
@@ -25,20 +28,34 @@ def replace_model(body: bytes, new: str) -> bytes:
     if b"\\" in body:
         # Same length, no escaped quotes: afterwards every quote begins or ends a string.
         masked = body.replace(b"\\\\", b"__").replace(b'\\"', b"__")
-    value = orjson.dumps(new)
+    written = orjson.dumps(value)
+    keys = list(_key(name).finditer(masked))
+    if not present or len(keys) > 1:
+        keys = _top_level(keys, masked)
+    if not keys:
+        start = body.index(b"{") + 1
+        return b"".join((body[:start], orjson.dumps(name), b":", written, b",", body[start:]))
     pieces: list[bytes] = []
     copied = 0
-    for key in _top_level_keys(masked):
-        pieces += body[copied : key.end()], value
+    for key in keys:
+        pieces += body[copied : key.end()], written
         copied = _value_end(masked, key.end())
     pieces.append(body[copied:])
     return b"".join(pieces)
 
 
-def _top_level_keys(masked: bytes) -> list[re.Match[bytes]]:
-    keys = list(_KEY.finditer(masked))
-    if len(keys) == 1:
-        return keys
+@lru_cache(maxsize=16)
+def _key(name: str) -> re.Pattern[bytes]:
+    """The key in any spelling that JSON allows, up to its value."""
+    letters = "".join(f"(?:{letter}|{_escape(letter)})" for letter in name)
+    return re.compile(f'"{letters}"[ \\t\\r\\n]*:[ \\t\\r\\n]*'.encode())
+
+
+def _escape(letter: str) -> str:
+    return r"\\u" + "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in f"{ord(letter):04x}")
+
+
+def _top_level(keys: list[re.Match[bytes]], masked: bytes) -> list[re.Match[bytes]]:
     top_level = []
     scanned = depth = 0
     for key in keys:

@@ -11,7 +11,7 @@ from extproc.config.settings import Settings, Tls
 from extproc.config.topology import host_port
 from extproc.control.admin_api import admin_api
 from extproc.control.resources import KEEPALIVE, is_ip, seconds
-from extproc.control.template import fill, template_text, to_yaml
+from extproc.control.template import fill, shipped, to_yaml
 
 RETRIES = 3
 """Tries after the first, as envoy.yaml says."""
@@ -110,11 +110,12 @@ def front_proxy(settings: Settings, processor: ProcessorTarget) -> dict[str, Any
     """envoy.yaml with the settings in it; its TLS listener only if there is TLS, and as yet without a certificate."""
     server = settings.server
     document = fill(
-        template_text(),
+        shipped("envoy.yaml"),
         {
             "ADMIN_HOST": settings.envoy.admin_host,
             "ADMIN_PORT": settings.envoy.admin_port,
             "ADMIN_API": admin_api(),
+            "FAIL_OPEN": not settings.auth.enabled,
             "LISTEN_HOST": server.host,
             "LISTEN_PORT": server.port,
             "MAX_BODY_BYTES": server.max_body_bytes,
@@ -123,8 +124,10 @@ def front_proxy(settings: Settings, processor: ProcessorTarget) -> dict[str, Any
             "OPERATIONS_HOST": settings.operations.host,
             "OPERATIONS_PORT": settings.operations.port,
             "REPLICA_SILENCE_TIMEOUT": seconds(server.request_timeout_s),
+            "REPLY_LUA": shipped("reply.lua"),
             "SESSION_HEADER": settings.routing.session_header,
             "STREAM_IDLE_TIMEOUT": seconds(server.request_timeout_s * (RETRIES + 1) + 60),
+            **({"TENANT_HEADER": settings.auth.tenant_header} if settings.auth.tenant_header else {}),
             **({"TLS_PORT": server.tls.port} if server.tls is not None else {}),
         },
     )

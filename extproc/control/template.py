@@ -16,10 +16,10 @@ import yaml
 _PLACEHOLDER = re.compile(r"\$\{(?P<name>[A-Z_]+)(?::-(?P<default>[^}]*))?\}")
 
 
-def template_text() -> str:
-    """The front proxy as shipped: beside this module in a wheel, in `envoy/` in a checkout."""
-    packaged = Path(__file__).with_name("envoy.yaml")
-    return (packaged if packaged.is_file() else Path(__file__).parents[2] / "envoy" / "envoy.yaml").read_text("utf-8")
+def shipped(name: str) -> str:
+    """A file of the front proxy, as text: beside this module in a wheel, in `envoy/` in a checkout."""
+    packaged = Path(__file__).with_name(name)
+    return (packaged if packaged.is_file() else Path(__file__).parents[2] / "envoy" / name).read_text("utf-8")
 
 
 def fill(text: str, values: Mapping[str, str | int]) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def fill(text: str, values: Mapping[str, str | int]) -> dict[str, Any]:
             return values[match["name"]]
         if match["default"] is None:
             raise ValueError(f"envoy.yaml: nothing to fill ${{{match['name']}}} in with")
-        return int(match["default"]) if match["default"].isdigit() else match["default"]
+        return _typed(match["default"])
 
     document: dict[str, Any] = filled(yaml.safe_load(text))
     if unused:
@@ -51,9 +51,22 @@ def fill(text: str, values: Mapping[str, str | int]) -> dict[str, Any]:
     return document
 
 
+def _typed(default: str) -> str | int | bool:
+    if default in ("true", "false"):
+        return default == "true"
+    return int(default) if default.isdigit() else default
+
+
 class _PlainDumper(yaml.SafeDumper):
     def ignore_aliases(self, data: object) -> bool:
         return True  # what is used twice is written twice: easier to read than anchors named id001
+
+
+def _as_lines(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_PlainDumper.add_representer(str, _as_lines)
 
 
 def to_yaml(document: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from extproc.config.settings import Routing
 from extproc.config.topology import Model, Replica, Target, Topology, host_port
+from extproc.gateway.policies import Policies
 from extproc.routing import Option, Strategy
 
 Addresses = Mapping[str, tuple[str, int]]
@@ -27,6 +28,7 @@ class Directory:
     routing: Routing
     strategy: Strategy
     addresses: Addresses
+    policies: Policies
 
     @cached_property
     def endpoints(self) -> Mapping[str, str]:

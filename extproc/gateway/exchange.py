@@ -1,13 +1,14 @@
 """One HTTP request, from its headers to the end of its ext_proc stream. Sans-I/O: messages in, answers out.
 
-Envoy sends `request_headers`, then (for inference paths) `request_body` with the whole body, and of a timed stream the
-first chunk of the response. Each message gets exactly one answer; after the last one that is needed `done` is set and
-the stream may be closed: Envoy then goes on alone, and its access log reports the end.
+Envoy sends `request_headers`, then (for inference paths) `request_body` with the whole body, and if the response is
+wanted (`gateway/response.py`) its headers and chunks. Each message gets exactly one answer; after the last one that is
+needed `done` is set and the stream may be closed: Envoy then goes on alone, and its access log reports the end.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from envoy.service.ext_proc.v3.external_processor_pb2 import HttpHeaders, ProcessingRequest
@@ -17,20 +18,25 @@ from extproc.api.errors import BadRequest, GatewayError, NoReplica
 from extproc.api.models import model_list, one_model
 from extproc.api.paths import OneModel, Options, Page
 from extproc.api.requests import Endpoint, InferenceRequest
+from extproc.caching.directives import Directives
 from extproc.config.topology import Model, Target
-from extproc.fleet.events import Finished, FirstToken, Routed
+from extproc.fleet.events import Finished, Routed
 from extproc.gateway import wire
-from extproc.gateway.receipt import receipt_header
+from extproc.gateway.receipt import about, receipt_header
+from extproc.gateway.response import Response
+from extproc.gateway.steps import hides_usage
+from extproc.metering.meter import Meter, Prices
 from extproc.prefix import Chain
 from extproc.routing import Ranking
+from extproc.tenants.keys import Caller
+from extproc.tenants.ledger import Bill
 
 if TYPE_CHECKING:
     from extproc.gateway.gateway import Gateway
 
 log = logging.getLogger(__name__)
 
-_FIRST_CHUNK_IS_FIRST_TOKEN = frozenset({Endpoint.CHAT_COMPLETIONS, Endpoint.COMPLETIONS})
-"""Streams of the other endpoints open with an event that says only that they have begun."""
+_TIME_FOR_THE_REST_S = 5.0  # for the steps after a wait that was in vain: as much as Envoy gives an answer by itself
 
 
 class Exchange:
@@ -39,6 +45,12 @@ class Exchange:
     Args:
         gateway: what all exchanges share.
         ticket: names the request in events and in Envoy's access log.
+        say: sends Envoy a message that is no answer.
+
+    Attributes:
+        bill: what limits and budgets reserved for it; it must be settled, by the access log or by `close`.
+        notes: what Envoy and its access log are told of it.
+        response: what is done with the reply.
     """
 
     endpoint: Endpoint
@@ -49,7 +61,7 @@ class Exchange:
     target: Target
     destination: wire.Destination
 
-    def __init__(self, gateway: Gateway, ticket: str) -> None:
+    def __init__(self, gateway: Gateway, ticket: str, say: Callable[[bytes], Awaitable[None]] | None = None) -> None:
         self.directory = gateway.catalog.current  # the configuration this request lives under, whatever changes
         self.ticket = ticket
         self.request_id = ""
@@ -57,91 +69,174 @@ class Exchange:
         self.path = ""
         self.session = ""
         self.explain = False
+        self.directives = Directives()
+        self.caller: Caller = self.directory.policies.nobody
         self.body = b""
+        self.bill: Bill | None = None
+        self.notes: dict[str, wire.Note] = {"ticket": ticket}  # or its end is taken for that of another with its id
+        self.response = Response(gateway, ticket)
         self.done = False
+        self.observer = gateway.observer
         self._gateway = gateway
-        self._timed = False
+        self._say = say
+        self._began_s = gateway.clock.now()
+        self._credential = self._tenant = ""
         self._unreported = False
+
+    @property
+    def spent_s(self) -> float:
+        """Since its headers came."""
+        return self._gateway.clock.now() - self._began_s
 
     async def receive(self, message: ProcessingRequest) -> bytes:
         """Takes one message of the stream and gives its answer. Never raises: a fault of ours costs the choice only."""
         phase = message.WhichOneof("request")
         try:
             if phase == "request_headers":
-                return await self._request_headers(message.request_headers)
+                return self._request_headers(message.request_headers)
             if phase == "request_body":
                 return await self._request_body(message.request_body.body)
-            return self._response_body()
+            if phase == "response_headers":
+                answer = self.response.headers(message.response_headers)
+            else:
+                answer = self.response.chunk(message.response_body)
+            self.done = self.response.done
+            return answer
         except GatewayError as error:
             self.done = True
-            return wire.refuse(error)
+            self.release()
+            self.response.close()
+            self.observer.refused(error.code or error.type, error.status, self.caller.tenant)
+            return wire.refuse(error, self.notes)
         except Exception:
             log.exception("request %s: routed blind after a fault in the processor", self.request_id)
             self.done = True
-            return wire.CONTINUE_HEADERS if phase == "request_headers" else wire.CONTINUE_BODY
+            self.release()
+            self.response.close()
+            return self._go_on_blind(phase)
+
+    async def ask_for_time(self, seconds: float) -> None:
+        """The answer to the latest message may take so long."""
+        if self._say is not None:
+            await self._say(wire.wait(seconds + _TIME_FOR_THE_REST_S))
 
     def delivered(self) -> None:
         """The latest answer has reached Envoy: from here on its access log reports the end of the request."""
-        self._unreported = False
+        if self._unreported:
+            self._unreported, self.bill = False, None
 
     def close(self) -> None:
-        """The stream has ended. A routing answer that never reached Envoy is taken back."""
+        """The stream has ended. What was done for a request whose routing answer never reached Envoy is taken back."""
+        self.response.close()
         if self._unreported:
             self._unreported = False
             self._gateway.fleet.apply(Finished(self._gateway.clock.now(), self.ticket))
+        self.release()
 
-    async def _request_headers(self, headers: HttpHeaders) -> bytes:
-        for header in headers.headers.headers:
-            if header.key == ":path":
-                self.path = _text(header.raw_value or header.value)
-            elif header.key == ":method":
-                self.method = _text(header.raw_value or header.value)
-            elif header.key == "x-request-id":
-                self.request_id = _text(header.raw_value or header.value)
-            elif header.key == self.directory.routing.session_header:
-                self.session = _text(header.raw_value or header.value)
-            elif header.key == "x-kvgate-explain":
-                self.explain = self.directory.routing.explain and _text(header.raw_value or header.value) == "1"
+    def release(self) -> None:
+        """Nothing was taken of what is reserved."""
+        if self.bill is not None:
+            self._gateway.ledger.settle(self.bill.used(tokens=0, cost_nusd=0))
+            self.bill = None
+
+    def _request_headers(self, headers: HttpHeaders) -> bytes:
+        self._read(headers)
         route = paths.match(self.method, self.path)
         if not isinstance(route, Endpoint):
             self.done = True
             return self._own_page(route)
+        self.caller = self.directory.policies.authenticate(self._credential, self._tenant)
         self.endpoint = route
         if headers.end_of_stream:
             raise BadRequest("The request body is empty.")
-        self._timed = route in _FIRST_CHUNK_IS_FIRST_TOKEN and self._gateway.first_token_sampler.take()
-        return wire.CONTINUE_HEADERS_TIMED if self._timed else wire.CONTINUE_HEADERS
+        return self.response.want(route, caching=self._gateway.caches and not self.directives.no_store)
+
+    def _read(self, headers: HttpHeaders) -> None:
+        policies, routing = self.directory.policies, self.directory.routing
+        for header in headers.headers.headers:
+            key, value = header.key, _text(header.raw_value or header.value)
+            if key == ":path":
+                self.path = value
+            elif key == ":method":
+                self.method = value
+            elif key == "x-request-id":
+                self.request_id = value
+            elif (key == "authorization" and value) or (key == "x-api-key" and not self._credential):
+                self._credential = value
+            elif key == "x-kvgate-cache-control":
+                self.directives = Directives.parse(value)
+            elif key == "x-kvgate-explain":
+                self.explain = routing.explain and value == "1"
+            elif key == policies.tenant_header:
+                self._tenant = value
+            elif key == routing.session_header:
+                self.session = value
 
     def _own_page(self, route: Page | OneModel | Options) -> bytes:
         """What needs neither a body nor a replica."""
-        models = self.directory.topology.models
-        match route:
-            case Options(allow):
-                return wire.reply(204, b"", [("allow", allow)])
-            case OneModel(name):
-                return wire.reply(200, one_model(models, name, self._gateway.started_unix_s))
-            case Page.MODELS:
-                return wire.reply(200, model_list(models, self._gateway.started_unix_s))
-            case Page.READYZ:
-                return (
-                    wire.reply(200, b'{"status":"ready"}')
-                    if self._gateway.ready
-                    else wire.refuse(NoReplica("No replica is available."))
-                )
+        if isinstance(route, Options):
+            return wire.reply(204, b"", [("allow", route.allow)])
+        if route is Page.READYZ:
+            return (
+                wire.reply(200, b'{"status":"ready"}')
+                if self._gateway.ready
+                else wire.refuse(NoReplica("No replica is available."))
+            )
+        caller = self.directory.policies.authenticate(self._credential, self._tenant)
+        models = [name for name in self.directory.topology.models if caller.may_ask(name)]
+        if isinstance(route, OneModel):
+            return wire.reply(200, one_model(models, route.model, self._gateway.started_unix_s))
+        return wire.reply(200, model_list(models, self._gateway.started_unix_s))
 
     async def _request_body(self, body: bytes) -> bytes:
         self.body = body
-        for step in self._gateway.steps:
-            await step(self)
-        self.body = b""  # up to 64 MiB, and a timed exchange lives on until the first token
-        receipt = receipt_header(self.ranking) if self.explain else ""
-        answer = wire.routed(self.destination, self.ticket, self.ranking.best.matched_tokens, receipt)
-        self.done = not (self._timed and self.request.stream)
+        answer = await self._gateway.pipeline.run(self)
+        if answer is not None:
+            self.done = True
+            self.release()
+            return answer
+        answer = self._route()
+        self.body = b""  # up to 64 MiB, and an exchange whose response is wanted lives on
+        return answer
+
+    def _route(self) -> bytes:
+        provider = self.target.providers.get(self.ranking.best.name, "")
+        self.response.sent(self.request)
+        self._note(provider)
+        answer = wire.routed(self.destination, self.notes)
+        self.done = self.response.done
         self._gateway.fleet.apply(self._routed())
         self._unreported = True
-        provider = self.target.providers.get(self.ranking.best.name, "")
-        self._gateway.decided(self.model.name, provider, self.target.upstream_model)
+        self.observer.decided(self.model.name, provider, self.target.upstream_model)
         return answer
+
+    def _note(self, provider: str) -> None:
+        """Says what Envoy, its script and its access log have to know."""
+        request, prices = self.request, Prices.of(self.target)
+        meter = Meter(
+            self.model.name,
+            provider,
+            self.caller.tenant,
+            request.stream,
+            self.chain.prompt_tokens,
+            prices,
+            self.bill,
+        )
+        notes = self.notes
+        notes["meter"] = meter.pack()
+        notes["cache"] = outcome = "miss" if self.response.capture else "bypass"
+        if self._gateway.caches:
+            self.observer.looked_up(outcome)
+        notes["predicted_cached_tokens"] = str(self.ranking.best.reused_tokens)
+        if self.explain:
+            notes["receipt"] = receipt_header(self.ranking)
+        if hides_usage(request):
+            notes["hide_usage"] = True
+        if not request.stream:
+            notes["about"] = about("miss", provider, self.target.upstream_model)
+            notes["prices"] = prices._asdict()
+            notes["routed_unix_ms"] = self._gateway.wall() * 1000
+            notes["spent_ms"] = self.spent_s * 1000
 
     def _routed(self) -> Routed:
         best, prompt_tokens = self.ranking.best, self.chain.prompt_tokens
@@ -155,14 +250,21 @@ class Exchange:
             predicted_ttft_s=best.ttft_s(prompt_tokens),
             elsewhere_tokens=self.ranking.elsewhere_tokens,
             model=self.model.name,
-            timed=not self.done,
+            timed=self.response.timed,
+            restorable_tokens=best.restorable_tokens,
+            restore_s=best.restore_s,
         )
 
-    def _response_body(self) -> bytes:
-        """The first chunk of a timed stream."""
-        self.done = True
-        self._gateway.fleet.apply(FirstToken(self._gateway.clock.now(), self.ticket))
-        return wire.CONTINUE_RESPONSE
+    def _go_on_blind(self, phase: str | None) -> bytes:
+        """The request is served all the same, unless it is not known whether it may be."""
+        if phase == "request_headers":
+            if self.directory.policies.keys is not None:
+                return wire.refuse(GatewayError("The gateway failed to check the request."), self.notes)
+            return wire.CONTINUE_HEADERS
+        return {
+            "response_headers": wire.CONTINUE_RESPONSE_HEADERS,
+            "response_body": wire.CONTINUE_RESPONSE,
+        }.get(phase or "", wire.CONTINUE_BODY)
 
 
 def _text(value: bytes | str) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from extproc.clock import Clock
 from extproc.fleet.state import Fleet
 from extproc.gateway.catalog import Catalog
 from extproc.gateway.exchange import Exchange
+from extproc.gateway.pipeline import Pipeline
 from extproc.gateway.sampler import Sampler
-from extproc.gateway.steps import Fingerprint, Route, Step, Understand
+from extproc.tenants.ledger import Ledger
 
 
 class Gateway:
@@ -18,33 +21,46 @@ class Gateway:
 
     Args:
         started_unix_s: what /v1/models reports as `created`.
-        decided: is told of every request that was sent on: model, provider of the first choice, the engine's name for
-            the model.
+        caches: whether any step may want to keep replies.
+        observer: is told what becomes of requests.
+        wall: Unix time in seconds.
     """
 
     def __init__(
         self,
         catalog: Catalog,
         fleet: Fleet,
+        ledger: Ledger,
+        pipeline: Pipeline,
         clock: Clock,
         first_token_sampler: Sampler,
         started_unix_s: int,
-        decided: Callable[[str, str, str], None] | None = None,
+        *,
+        caches: bool = False,
+        observer: Observer | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.catalog = catalog
         self.fleet = fleet
+        self.ledger = ledger
+        self.pipeline = pipeline
         self.clock = clock
         self.first_token_sampler = first_token_sampler
         self.started_unix_s = started_unix_s
-        self.decided = decided or _nobody_listens
-        self.steps: tuple[Step, ...] = (Understand(), Fingerprint(fleet), Route(fleet, clock))
+        self.caches = caches
+        self.observer = observer or Nobody()
+        self.wall = wall
         self._run = secrets.token_hex(4)  # tickets of an earlier run of the processor mean nothing to this one
         self._exchanges = 0
 
-    def open(self) -> Exchange:
-        """A new exchange, with a ticket of its own."""
+    def open(self, say: Callable[[bytes], Awaitable[None]] | None = None) -> Exchange:
+        """A new exchange, with a ticket of its own.
+
+        Args:
+            say: sends Envoy a message that is no answer.
+        """
         self._exchanges += 1
-        return Exchange(self, ticket=f"{self._run}-{self._exchanges:x}")
+        return Exchange(self, ticket=f"{self._run}-{self._exchanges:x}", say=say)
 
     @property
     def ready(self) -> bool:
@@ -52,5 +68,35 @@ class Gateway:
         return any(state.proven and not state.draining for state in self.fleet.replicas.values())
 
 
-def _nobody_listens(model: str, provider: str, upstream_model: str) -> None:
-    pass
+class Observer(Protocol):
+    """Whoever counts."""
+
+    def decided(self, model: str, provider: str, upstream_model: str) -> None:
+        """A request was sent on.
+
+        Args:
+            provider: of the first choice.
+            upstream_model: the engine's name for the model.
+        """
+        ...
+
+    def looked_up(self, outcome: str) -> None:
+        """An answer given before was looked for: `exact_hit`, `semantic_hit`, `miss` or `bypass`."""
+        ...
+
+    def refused(self, code: str, status: int, tenant: str) -> None:
+        """The gateway answered with an error of its own."""
+        ...
+
+
+class Nobody:
+    """An `Observer` that does not."""
+
+    def decided(self, model: str, provider: str, upstream_model: str) -> None:
+        pass
+
+    def looked_up(self, outcome: str) -> None:
+        pass
+
+    def refused(self, code: str, status: int, tenant: str) -> None:
+        pass

@@ -27,7 +27,7 @@ class ExternalProcessor:
 
         Leaving early is what makes a request cheap: Envoy then forwards the response without asking.
         """
-        exchange = self._gateway.open()
+        exchange = self._gateway.open(context.write)
         try:
             while not exchange.done:
                 message = await context.read()

@@ -1,8 +1,9 @@
-"""A decision as a response header: short enough for every proxy on the way back."""
+"""What a reply says of the decision: in a header, short enough for every proxy on the way back, and in its JSON."""
 
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 
 from extproc.routing import Ranking
 
@@ -19,3 +20,11 @@ def receipt_header(ranking: Ranking) -> str:
         if len(text) <= MAX_BYTES:
             break
     return text
+
+
+@lru_cache(maxsize=1024)
+def about(cache: str, provider: str, upstream_model: str) -> str:
+    """What the `kvgate` object of a reply begins with, as the inside of a JSON object."""
+    return json.dumps({"cache": cache, "provider": provider, "upstream_model": upstream_model}, separators=(",", ":"))[
+        1:-1
+    ]

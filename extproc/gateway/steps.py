@@ -1,17 +1,18 @@
-"""The steps that an inference request takes, in order: understand, fingerprint, route.
+"""The steps that an inference request takes, in order; `pipeline.py` lists them.
 
 A step reads what earlier steps left on the exchange and adds its own part. It refuses a request by raising a
-`GatewayError`.
+`GatewayError`, and answers it by returning a reply.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from extproc.api.body import parse
-from extproc.api.errors import ModelNotFound, NoReplica
-from extproc.api.rewrite import replace_model
+from extproc.api.errors import ModelNotAllowed, ModelNotFound, NoReplica
+from extproc.api.requests import Endpoint, InferenceRequest
+from extproc.api.rewrite import set_field
 from extproc.clock import Clock
 from extproc.config.topology import Pool, Replica, Target
 from extproc.fleet.state import Fleet
@@ -25,12 +26,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _MAX_ENDPOINTS = 8  # what Envoy may try before it asks the pool's own policy; it retries three times
+_ASKED_FOR_USAGE = frozenset({Endpoint.CHAT_COMPLETIONS, Endpoint.COMPLETIONS})
+"""Streams of the other endpoints tell their usage unasked."""
 
 
 class Step(Protocol):
     """One step of the request path."""
 
-    async def __call__(self, exchange: Exchange) -> None: ...
+    async def __call__(self, exchange: Exchange) -> bytes | None:
+        """Takes the step. The answer to Envoy if the request ends here, None if it goes on."""
+        ...
 
 
 class Understand:
@@ -41,6 +46,8 @@ class Understand:
         model = exchange.directory.topology.models.get(request.model)
         if model is None:
             raise ModelNotFound(request.model)
+        if not exchange.caller.may_ask(model.name):
+            raise ModelNotAllowed(model.name)
         exchange.request, exchange.model = request, model
 
 
@@ -83,16 +90,34 @@ class Route:
         exchange.destination = _destination(exchange, target, replica)
 
 
+def hides_usage(request: InferenceRequest) -> bool:
+    """Whether the engine is asked for the usage of a stream whose client did not: it is what the gateway learns and
+    bills from. `envoy/reply.lua` keeps the event from the client."""
+    return request.stream and not request.stream_usage and request.endpoint in _ASKED_FOR_USAGE
+
+
 def _destination(exchange: Exchange, target: Target, replica: Replica) -> Destination:
     pool = target.pool
-    renamed = target.upstream_model != exchange.request.model
     return Destination(
         cluster=replica.cluster or pool.name,
         endpoints=() if replica.cluster else _endpoints(exchange, exchange.ranking, pool),
         path=pool.path_prefix + exchange.path if pool.path_prefix else None,
         authorization=f"Bearer {pool.api_key}" if pool.api_key else None,
-        body=replace_model(exchange.body, target.upstream_model) if renamed else None,
+        body=_body(exchange, target),
     )
+
+
+def _body(exchange: Exchange, target: Target) -> bytes | None:
+    """What the replica gets, if that is not what the client sent."""
+    request, body = exchange.request, exchange.body
+    changed = False
+    if target.upstream_model != request.model:
+        body, changed = set_field(body, "model", target.upstream_model, present=True), True
+    if hides_usage(request):
+        options: Any = request.fields.get("stream_options")
+        asked = {**(options if isinstance(options, dict) else {}), "include_usage": True}
+        body, changed = set_field(body, "stream_options", asked), True
+    return body if changed else None
 
 
 def _endpoints(exchange: Exchange, ranking: Ranking, pool: Pool) -> tuple[str, ...]:

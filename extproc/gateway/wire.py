@@ -5,7 +5,7 @@ Answers that never vary are serialised once; the others are built per request.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from envoy.config.core.v3.base_pb2 import HeaderValueOption
@@ -17,30 +17,42 @@ from envoy.service.ext_proc.v3.external_processor_pb2 import (
     ImmediateResponse,
     ProcessingResponse,
 )
+from google.protobuf.struct_pb2 import Struct
 
 from extproc.api.errors import GatewayError
 
 CLUSTER_HEADER = "x-kvgate-cluster"
 ENDPOINT_KEY = "x-gateway-destination-endpoint"
+AUTHORIZATION_HEADER = "x-kvgate-upstream-authorization"
+"""What the route sends as `authorization`; the client's own goes no further than the gateway."""
 _OVERWRITE = HeaderValueOption.OVERWRITE_IF_EXISTS_OR_ADD
 
-_KEEP_BODY = ProcessingMode(
-    request_header_mode=ProcessingMode.SEND,
-    request_body_mode=ProcessingMode.BUFFERED,
-    response_header_mode=ProcessingMode.SKIP,
-    response_body_mode=ProcessingMode.STREAMED,
-    request_trailer_mode=ProcessingMode.SKIP,
-    response_trailer_mode=ProcessingMode.SKIP,
-)
+Note = str | float | bool | Mapping[str, float]
+Notes = Mapping[str, Note]
+"""Dynamic metadata of the namespace `kvgate`, for envoy.yaml, reply.lua and the access log."""
+
+
+def _continue_headers(*, response_headers: bool, response_body: bool) -> bytes:
+    mode = ProcessingMode(
+        request_header_mode=ProcessingMode.SEND,
+        request_body_mode=ProcessingMode.BUFFERED,
+        response_header_mode=ProcessingMode.SEND if response_headers else ProcessingMode.SKIP,
+        response_body_mode=ProcessingMode.STREAMED if response_body else ProcessingMode.NONE,
+        request_trailer_mode=ProcessingMode.SKIP,
+        response_trailer_mode=ProcessingMode.SKIP,
+    )
+    return bytes(ProcessingResponse(request_headers=HeadersResponse(), mode_override=mode).SerializeToString())
+
 
 CONTINUE_HEADERS: bytes = ProcessingResponse(request_headers=HeadersResponse()).SerializeToString()
 """Send the body next."""
-CONTINUE_HEADERS_TIMED: bytes = ProcessingResponse(
-    request_headers=HeadersResponse(), mode_override=_KEEP_BODY
-).SerializeToString()
-"""Send the body next, and later the first chunk of the response."""
+CONTINUE_HEADERS_TIMED = _continue_headers(response_headers=False, response_body=True)
+"""Send the body next, and later the response chunk by chunk, until the stream is closed."""
+CONTINUE_HEADERS_WHOLE = _continue_headers(response_headers=True, response_body=True)
+"""Likewise, and the headers of the response before it."""
 CONTINUE_BODY: bytes = ProcessingResponse(request_body=BodyResponse()).SerializeToString()
 """Go on without a choice of ours: the request takes the KV-blind route."""
+CONTINUE_RESPONSE_HEADERS: bytes = ProcessingResponse(response_headers=HeadersResponse()).SerializeToString()
 CONTINUE_RESPONSE: bytes = ProcessingResponse(response_body=BodyResponse()).SerializeToString()
 
 
@@ -52,7 +64,7 @@ class Destination:
         cluster: the Envoy cluster.
         endpoints: ``ip:port``, best first; empty when the cluster holds one replica alone.
         path: the upstream path, if it differs from the client's.
-        authorization: replaces the client's header, if set.
+        authorization: for the replica, if it wants one.
         body: replaces the client's body, if set.
     """
 
@@ -63,12 +75,8 @@ class Destination:
     body: bytes | None = None
 
 
-def routed(destination: Destination, ticket: str, predicted_cached_tokens: int, receipt: str = "") -> bytes:
-    """The answer to a request body: go there.
-
-    Args:
-        receipt: what the client is told of the decision; empty: nothing.
-    """
+def routed(destination: Destination, notes: Notes) -> bytes:
+    """The answer to a request body: go there."""
     endpoints = ",".join(destination.endpoints)
     headers = [(CLUSTER_HEADER, destination.cluster)]
     if endpoints:
@@ -76,7 +84,9 @@ def routed(destination: Destination, ticket: str, predicted_cached_tokens: int, 
     if destination.path is not None:
         headers.append((":path", destination.path))
     if destination.authorization is not None:
-        headers.append(("authorization", destination.authorization))
+        headers.append((AUTHORIZATION_HEADER, destination.authorization))
+    if destination.body is not None:
+        headers.append(("content-length", str(len(destination.body))))  # Envoy refuses a body of another length
     response = ProcessingResponse()
     common = response.request_body.response
     common.clear_route_cache = True
@@ -86,31 +96,56 @@ def routed(destination: Destination, ticket: str, predicted_cached_tokens: int, 
     fields = response.dynamic_metadata.fields
     if endpoints:
         fields["envoy.lb"].struct_value.fields[ENDPOINT_KEY].string_value = endpoints
-    own = fields["kvgate"].struct_value.fields
-    own["ticket"].string_value = ticket
-    own["predicted_cached_tokens"].string_value = str(predicted_cached_tokens)
-    if receipt:
-        own["receipt"].string_value = receipt
+    _note(fields["kvgate"].struct_value, notes)
     return bytes(response.SerializeToString())
 
 
-def reply(status: int, body: bytes, headers: Iterable[tuple[str, str]] = ()) -> bytes:
-    """An answer that the gateway gives itself, as JSON."""
+def reply(
+    status: int,
+    body: bytes,
+    headers: Iterable[tuple[str, str]] = (),
+    *,
+    content_type: str = "application/json",
+    notes: Notes | None = None,
+) -> bytes:
+    """An answer that the gateway gives itself."""
     response = ProcessingResponse()
     immediate: ImmediateResponse = response.immediate_response
     immediate.status.code = status
     immediate.body = body
     immediate.details = "kvgate"
-    for key, value in (("content-type", "application/json"), *headers):
+    for key, value in (("content-type", content_type), *headers):
         option = immediate.headers.set_headers.add(append_action=_OVERWRITE)
         option.header.key = key
         option.header.raw_value = value.encode()
+    if notes:
+        _note(response.dynamic_metadata.fields["kvgate"].struct_value, notes)
     return bytes(response.SerializeToString())
 
 
-def refuse(error: GatewayError) -> bytes:
+def refuse(error: GatewayError, notes: Notes | None = None) -> bytes:
     """An error of ours, in OpenAI's shape."""
-    return reply(error.status, error.body(), error.headers)
+    return reply(error.status, error.body(), error.headers, notes=notes)
+
+
+def wait(seconds: float) -> bytes:
+    """Not an answer yet: Envoy is to wait longer for it than `message_timeout`."""
+    response = ProcessingResponse()
+    response.override_message_timeout.FromMilliseconds(round(seconds * 1000))
+    return bytes(response.SerializeToString())
+
+
+def _note(struct: Struct, notes: Notes) -> None:
+    fields = struct.fields
+    for key, value in notes.items():
+        if isinstance(value, str):
+            fields[key].string_value = value
+        elif isinstance(value, bool):
+            fields[key].bool_value = value
+        elif isinstance(value, (int, float)):
+            fields[key].number_value = value
+        else:
+            _note(fields[key].struct_value, value)
 
 
 def _set_headers(common: CommonResponse, headers: list[tuple[str, str]]) -> None:

@@ -9,9 +9,9 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from extproc.fleet.outcome import Outcome
-from extproc.fleet.state import Fleet
-from extproc.telemetry.fleet_page import FleetPage
+from extproc.metering.metering import Metered
 from extproc.telemetry.routing_quality import RoutingQuality
+from extproc.telemetry.traffic import Traffic
 
 
 class _WithoutBirths(Collector):
@@ -36,6 +36,7 @@ class Metrics:
     def __init__(self, block_size: Callable[[], int]) -> None:
         self._registry = CollectorRegistry()
         self._quality = RoutingQuality(self._registry, block_size)
+        self._traffic = Traffic(self._registry)
         self._decisions = Counter(
             "kvgate_routing_decisions_total",
             "Requests sent on, by model, provider of the first choice, and the engine's name for the model.",
@@ -47,13 +48,25 @@ class Metrics:
         """Counts a request that was served."""
         self._quality.observe(outcome)
 
+    def metered(self, metered: Metered) -> None:
+        """Counts a request that has ended, by what it took."""
+        self._traffic.observe(metered)
+
+    def looked_up(self, outcome: str) -> None:
+        """Counts a look-up for an answer given before."""
+        self._traffic.looked_up(outcome)
+
+    def refused(self, code: str, status: int, tenant: str) -> None:
+        """Counts a request that the gateway refused."""
+        self._traffic.refused(code, status, tenant)
+
     def decided(self, model: str, provider: str, upstream_model: str) -> None:
         """Counts a request that was sent on."""
         self._decisions.labels(model, provider, upstream_model).inc()
 
-    def watch(self, fleet: Fleet, now_s: Callable[[], float]) -> None:
-        """Includes the state of this fleet from now on."""
-        self._registry.register(FleetPage(fleet, now_s))
+    def watch(self, page: Collector) -> None:
+        """Includes what is read when asked."""
+        self._registry.register(page)
 
     def exposition(self) -> bytes:
         """The page to scrape."""

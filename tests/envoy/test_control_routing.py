@@ -115,7 +115,7 @@ async def test_the_processors_own_routing_headers_end_at_envoy(tmp_path: Path) -
         told = {
             "x-gateway-destination-endpoint": address,
             "x-data-parallel-rank": "3",
-            "authorization": "Bearer k",
+            "x-kvgate-upstream-authorization": "Bearer k",
         }
         told[":path"] = "/prefix/v1/chat/completions"
         g.processor.decide = lambda h, b: Decision("pool", (address,), headers=told)

@@ -1,4 +1,4 @@
-"""Replacing the model name leaves every other byte as it was."""
+"""Setting a field leaves every other byte as it was."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extproc.api.rewrite import replace_model
+from extproc.api.rewrite import set_field
 
 
 @pytest.mark.parametrize(
@@ -31,11 +31,25 @@ from extproc.api.rewrite import replace_model
     ],
 )
 def test_only_the_value_of_the_top_level_key_changes(body: bytes, expected: bytes) -> None:
-    assert replace_model(body, "new") == expected
+    assert set_field(body, "model", "new") == set_field(body, "model", "new", present=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b'{"model":"a"}', b'{"stream_options":{"include_usage":true},"model":"a"}'),
+        (b' {"x":{"stream_options":1}}', b' {"stream_options":{"include_usage":true},"x":{"stream_options":1}}'),
+        (b'{"stream_options":{"include_usage":false}}', b'{"stream_options":{"include_usage":true}}'),
+        (b'{"stream_options":null,"x":"{"}', b'{"stream_options":{"include_usage":true},"x":"{"}'),
+        (b'{"x":"\\"stream_options\\":1"}', b'{"stream_options":{"include_usage":true},"x":"\\"stream_options\\":1"}'),
+    ],
+)
+def test_a_field_that_is_missing_is_added(body: bytes, expected: bytes) -> None:
+    assert set_field(body, "stream_options", {"include_usage": True}) == expected
 
 
 def test_the_new_name_is_escaped() -> None:
-    assert replace_model(b'{"model":"a"}', 'q"\\\u00e9') == '{"model":"q\\"\\\\\u00e9"}'.encode()
+    assert set_field(b'{"model":"a"}', "model", 'q"\\\u00e9') == '{"model":"q\\"\\\\\u00e9"}'.encode()
 
 
 class Pairs(tuple[tuple[str, Any], ...]):
@@ -88,7 +102,7 @@ def write(value: Any, draw: st.DrawFn) -> bytes:
 @given(documents(), TRICKY)
 def test_everything_else_is_byte_for_byte_the_same(document: tuple[list[bytes], Pairs], new: str) -> None:
     pieces, members = document
-    result = replace_model(b"".join(pieces), new)
+    result = set_field(b"".join(pieces), "model", new)
     written = json.dumps(new, ensure_ascii=False).encode()
     assert result == b"".join(written if index % 2 else piece for index, piece in enumerate(pieces))
     expected = Pairs((key, new if key == "model" else value) for key, value in members)

@@ -12,7 +12,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from extproc.config.settings import Settings
 from extproc.control.bootstrap import ProcessorTarget, render_bootstrap, write_secrets
-from extproc.control.template import fill, template_text
+from extproc.control.template import fill, shipped
 
 TARGET = "unix:/run/kvgate/processor.sock"
 
@@ -30,7 +30,7 @@ def connection_manager(document: dict[str, Any], listener: int = 0) -> dict[str,
 
 
 def test_the_template_is_complete_by_itself() -> None:
-    assert "${" not in yaml.safe_dump(fill(template_text(), {}))
+    assert "${" not in yaml.safe_dump(fill(shipped("envoy.yaml"), {}))
 
 
 @pytest.mark.parametrize(
@@ -87,9 +87,18 @@ def test_operations_are_on_loopback_unless_told_otherwise(tmp_path: Path) -> Non
 
 def test_the_processor_is_told_the_session_header_and_no_more_than_it_reads(tmp_path: Path) -> None:
     manager = connection_manager(rendered(tmp_path, routing={"session_header": "x-conversation"}))
-    rules = manager["http_filters"][0]["typed_config"]["forward_rules"]["allowed_headers"]["patterns"]
+    rules = manager["http_filters"][1]["typed_config"]["forward_rules"]["allowed_headers"]["patterns"]
     names = [rule["exact"] for rule in rules]
-    assert names == [":path", ":method", "x-request-id", "x-kvgate-explain", "x-conversation"]
+    asked = ["x-kvgate-explain", "x-kvgate-cache-control", "authorization", "x-api-key", "x-kvgate-tenant"]
+    assert names == [":path", ":method", "x-request-id", *asked, ":status", "content-encoding", "x-conversation"]
+
+
+@pytest.mark.parametrize(("auth", "fails_open"), [(False, True), (True, False)])
+def test_with_authentication_nothing_passes_a_processor_that_is_down(
+    tmp_path: Path, auth: bool, fails_open: bool
+) -> None:
+    manager = connection_manager(rendered(tmp_path, auth={"enabled": auth, "api_keys": [{"key": "k"}]}))
+    assert manager["http_filters"][1]["typed_config"]["failure_mode_allow"] is fails_open
 
 
 def test_envoy_has_the_whole_definition_of_the_admin_api(tmp_path: Path) -> None:

@@ -9,10 +9,8 @@ import pytest
 
 from extproc.api.errors import BadRequest, GatewayError, MethodNotAllowed, ModelNotFound, NoReplica, UnknownPath
 from extproc.config.settings import Routing, Strategy
-from extproc.gateway.catalog import Directory
 from extproc.gateway.dry_run import DryRun
-from extproc.routing import build_strategy
-from tests.unit.test_gateway_exchange import ADDRESSES, CHAT, Bench, set_headers, topology
+from tests.unit.test_gateway_exchange import ADDRESSES, CHAT, Bench, directory, set_headers
 
 PATH = "/v1/chat/completions"
 
@@ -60,6 +58,6 @@ async def test_what_would_be_refused_is_refused_with_the_same_error(
 
 async def test_with_every_replica_gone_there_is_nothing_to_explain() -> None:
     bench = Bench()
-    bench.gateway.catalog.current = Directory(topology(), Routing(), build_strategy(Routing()), {})
+    bench.gateway.catalog.current = directory()
     with pytest.raises(NoReplica):
         await DryRun(bench.gateway)(PATH, orjson.dumps(CHAT), "")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 import orjson
 import pytest
@@ -10,14 +12,17 @@ from envoy.service.ext_proc.v3.external_processor_pb2 import ProcessingRequest, 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from extproc.assembly import Assembly
 from extproc.clock import ManualClock
-from extproc.config.settings import Routing
+from extproc.config.settings import Routing, Settings
 from extproc.config.topology import Model, Pool, Replica, Target, Topology
 from extproc.fleet.events import Finished
 from extproc.fleet.state import Fleet
 from extproc.gateway.catalog import Catalog, Directory
 from extproc.gateway.exchange import Exchange
 from extproc.gateway.gateway import Gateway
+from extproc.gateway.pipeline import Pipeline
+from extproc.gateway.policies import Policies
 from extproc.gateway.receipt import MAX_BYTES, receipt_header
 from extproc.gateway.sampler import Sampler
 from extproc.routing import Candidate, Demand, Ranking, Score, build_strategy
@@ -34,22 +39,56 @@ def topology(*replicas: Replica, upstream_model: str = "m", **pool: object) -> T
     return Topology({"m": Model("m", (target,))}, {"pool": fleet}, "pool")
 
 
+def directory(
+    layout: Topology | None = None,
+    routing: Routing | None = None,
+    addresses: Mapping[str, tuple[str, int]] = {},
+    settings: Settings | None = None,
+) -> Directory:
+    routing = routing or Routing()
+    policies = Policies.of(settings or Settings())
+    return Directory(layout or topology(), routing, build_strategy(routing), addresses, policies)
+
+
 class Bench:
     """A gateway on a clock that stands still."""
 
     def __init__(
-        self, layout: Topology | None = None, *, samples_per_s: float = 0.0, routing: Routing | None = None
+        self,
+        layout: Topology | None = None,
+        *,
+        samples_per_s: float = 0.0,
+        routing: Routing | None = None,
+        **sections: Any,
     ) -> None:
         self.clock = ManualClock()
         self.fleet: Fleet = fleet_of("a", "b")
         routing = routing or Routing()
-        directory = Directory(layout or topology(), routing, build_strategy(routing), ADDRESSES)
+        settings = Settings.model_validate({"cache": {"enabled": False}, **sections})
+        self.parts = Assembly.of(settings, self.fleet, self.clock)
         self.decisions: list[tuple[str, str, str]] = []
-        sampler = Sampler(samples_per_s, self.clock)
-        self.gateway = Gateway(Catalog(directory), self.fleet, self.clock, sampler, 7, self._decided)
+        self.refusals: list[tuple[str, int, str]] = []
+        self.look_ups: list[str] = []
+        self.gateway = Gateway(
+            Catalog(directory(layout, routing, ADDRESSES, settings)),
+            self.fleet,
+            self.parts.ledger,
+            self.parts.pipeline,
+            self.clock,
+            Sampler(samples_per_s, self.clock),
+            7,
+            caches=settings.cache.enabled,
+            observer=self,
+        )
 
-    def _decided(self, model: str, provider: str, upstream_model: str) -> None:
+    def decided(self, model: str, provider: str, upstream_model: str) -> None:
         self.decisions.append((model, provider, upstream_model))
+
+    def refused(self, code: str, status: int, tenant: str) -> None:
+        self.refusals.append((code, status, tenant))
+
+    def looked_up(self, outcome: str) -> None:
+        self.look_ups.append(outcome)
 
     async def headers(
         self,
@@ -137,7 +176,8 @@ async def test_a_model_with_another_name_upstream_is_renamed_and_nothing_else_ch
 async def test_path_prefix_and_key_of_a_provider_are_added() -> None:
     headers = set_headers(await Bench(topology(path_prefix="/openai", api_key="k")).post(CHAT))
     assert headers[":path"] == "/openai/v1/chat/completions"
-    assert headers["authorization"] == "Bearer k"
+    assert headers["x-kvgate-upstream-authorization"] == "Bearer k"
+    assert "authorization" not in headers
 
 
 async def test_an_exchange_is_over_once_it_is_routed() -> None:
@@ -250,7 +290,7 @@ async def test_a_post_without_a_body_is_told_so() -> None:
 
 async def test_with_every_replica_gone_the_answer_is_503_and_not_ready() -> None:
     bench = Bench()
-    bench.gateway.catalog.current = Directory(topology(), Routing(), build_strategy(Routing()), {})
+    bench.gateway.catalog.current = directory()
     assert error(await bench.post(CHAT))[0] == 503
 
 
@@ -276,7 +316,7 @@ async def test_a_fault_of_ours_costs_the_choice_and_not_the_request(caplog: pyte
             raise ZeroDivisionError
 
     bench = Bench()
-    bench.gateway.steps = (Broken(),)
+    bench.gateway.pipeline = Pipeline([("broken", Broken())])
     with caplog.at_level(logging.ERROR):
         answer = await bench.post(CHAT)
     assert answer.HasField("request_body")

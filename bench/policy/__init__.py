@@ -1,0 +1,1 @@
+"""What limits, budgets and response caches cost, and whether they hold."""

@@ -1,0 +1,143 @@
+"""Settings -> the parts that limit and cache, and the path of requests through them. Used by `server.py` alone."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from extproc.caching.exact import ExactCache, ExactSettings
+from extproc.caching.memory import MemoryStore
+from extproc.caching.redis_store import RedisStore
+from extproc.caching.semantic.cache import SemanticCache, SemanticSettings
+from extproc.caching.semantic.embedders import Embedder
+from extproc.caching.semantic.embedders.hashing import HashingEmbedder
+from extproc.caching.semantic.embedders.openai_compatible import OpenAICompatibleEmbedder
+from extproc.caching.semantic.embedders.sentence_transformers import SentenceTransformersEmbedder
+from extproc.caching.semantic.memory import MemoryEntries
+from extproc.caching.semantic.redis_entries import RedisEntries
+from extproc.clock import Clock
+from extproc.config import policies as config
+from extproc.config.settings import Settings
+from extproc.fleet.state import Fleet
+from extproc.gateway.admit import Admit
+from extproc.gateway.cached import FromExactCache, FromSemanticCache
+from extproc.gateway.pipeline import Pipeline
+from extproc.gateway.steps import Fingerprint, Route, Step, Understand
+from extproc.redis_link import RedisLink
+from extproc.tenants.apart import Apart
+from extproc.tenants.ledger import Ledger
+from extproc.tenants.memory import MemoryLedger
+from extproc.tenants.redis_ledger import RedisLedger
+
+Task = tuple[str, Callable[[], Awaitable[None]]]
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """What outlives a change of the configuration.
+
+    Args:
+        tasks: to be run beside the requests, by name.
+        closing: to be awaited at the end, in order.
+    """
+
+    ledger: Ledger
+    exact: ExactCache | None
+    semantic: SemanticCache | None
+    pipeline: Pipeline
+    tasks: tuple[Task, ...]
+    closing: tuple[Callable[[], Awaitable[None]], ...]
+
+    @classmethod
+    def of(cls, settings: Settings, fleet: Fleet, clock: Clock) -> Assembly:
+        """Builds it. Nothing is connected to yet.
+
+        Raises:
+            ValueError: a Redis URL that is none.
+        """
+        links: dict[str, RedisLink] = {}
+
+        def link(url: str) -> RedisLink:
+            return links.setdefault(url, RedisLink(url, clock))
+
+        ledger = _ledger(settings.ratelimit, settings.budget, clock, link)
+        tasks: list[Task] = [("settling bills", ledger.run)]
+        steps: list[tuple[str, Step]] = [
+            ("understand", Understand()),
+            ("fingerprint", Fingerprint(fleet)),
+            ("admit", Admit(ledger)),
+        ]
+        closing = [ledger.close]
+        exact, semantic = None, None
+        if settings.cache.enabled:
+            store = _answer_store(settings.cache, clock, link)
+            if isinstance(store, RedisStore):
+                tasks.append(("storing answers", store.run))
+            exact = _exact_cache(settings.cache, store, clock)
+            steps.append(("exact", FromExactCache(exact)))
+        if settings.cache.enabled and settings.cache.semantic.enabled:
+            embedder = _embedder(settings.cache.semantic)
+            semantic = _semantic_cache(settings.cache, embedder, clock, link)
+            steps.append(("semantic", FromSemanticCache(semantic)))
+            closing.append(embedder.close)
+        steps.append(("route", Route(fleet, clock)))
+        closing += [each.close for each in links.values()]
+        return cls(ledger, exact, semantic, Pipeline(steps), tuple(tasks), tuple(closing))
+
+
+def stores_of(settings: Settings) -> tuple[str | None, ...]:
+    """What a running ledger cannot change."""
+    return tuple(_url(each) for each in (settings.ratelimit, settings.budget) if each and each.enabled)
+
+
+def _ledger(
+    limits: config.RateLimit | None, budget: config.Budget, clock: Clock, link: Callable[[str], RedisLink]
+) -> Ledger:
+    """One for limits and budgets, so that a request asks once; two only where they are kept in different places."""
+    down = limits.when_down if limits is not None else "open", budget.when_down
+
+    def at(url: str | None) -> Ledger:
+        if url is None:
+            return MemoryLedger(clock)
+        return RedisLedger(link(url), clock, rate_when_down=down[0], budget_when_down=down[1])
+
+    urls = [_url(each) for each in (limits, budget) if each is not None and each.enabled]
+    return Apart(at(urls[0]), at(urls[1])) if len(set(urls)) > 1 else at(next(iter(urls), None))
+
+
+def _url(section: config.Shared) -> str | None:
+    return section.redis_url if section.backend == "redis" else None
+
+
+def _answer_store(cache: config.Cache, clock: Clock, link: Callable[[str], RedisLink]) -> MemoryStore | RedisStore:
+    if cache.backend == "redis":
+        return RedisStore(link(cache.redis_url or ""), max_answer_bytes=cache.max_answer_bytes)
+    return MemoryStore(clock, max_bytes=cache.max_bytes, max_answer_bytes=cache.max_answer_bytes)
+
+
+def _exact_cache(cache: config.Cache, store: MemoryStore | RedisStore, clock: Clock) -> ExactCache:
+    settings = ExactSettings(
+        mode=cache.mode, ttl_s=cache.ttl_seconds, max_answer_bytes=cache.max_answer_bytes, wait_s=cache.wait_s
+    )
+    return ExactCache(store, clock, settings, leases=store if isinstance(store, RedisStore) else None)
+
+
+def _embedder(semantic: config.SemanticCache) -> Embedder:
+    if semantic.embedder == "hashing":
+        return HashingEmbedder()
+    if semantic.embedder == "sentence_transformers":
+        return SentenceTransformersEmbedder(semantic.model)
+    base_url = str(semantic.base_url) if semantic.base_url else "https://api.openai.com/v1"
+    return OpenAICompatibleEmbedder(base_url, semantic.model, api_key=semantic.api_key)
+
+
+def _semantic_cache(
+    cache: config.Cache, embedder: Embedder, clock: Clock, link: Callable[[str], RedisLink]
+) -> SemanticCache:
+    entries: MemoryEntries | RedisEntries = MemoryEntries(clock, max_entries=cache.semantic.max_entries)
+    if cache.backend == "redis":
+        entries = RedisEntries(link(cache.redis_url or ""), max_entries=cache.semantic.max_entries)
+    settings = SemanticSettings(
+        threshold=cache.semantic.threshold, max_error_rate=cache.semantic.max_error_rate, ttl_s=cache.ttl_seconds
+    )
+    return SemanticCache(embedder, entries, settings)

@@ -1,0 +1,1 @@
+"""What requests take: tokens and money, billed when their end is known."""
