@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 CONFIG ?= kvgate.yaml
 JOBS ?= auto
 
-.PHONY: help run test lint format proto clean bench-overhead bench-index bench-routing
+.PHONY: help run test lint format proto clean bench-overhead bench-index bench-routing bench-policy docs manifests constraints
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -39,6 +39,18 @@ bench-index: $(READY) ## how fast the cache index is, and how much memory it tak
 
 bench-routing: $(READY) ## routing policies on a virtual clock: two points of each workload (--grid has all)
 	$(BIN)/python -m bench.routing --grid --quick --policies round_robin,least_busy,sglang,sticky,kvgate
+
+bench-policy: $(READY) ## what limits, budgets and response caches cost, and whether they hold
+	$(BIN)/python -m bench.policy
+
+docs: $(READY) ## write docs/configuration.md from the settings model
+	$(BIN)/python -m tools.config_reference
+
+manifests: $(READY) ## render deploy/kubernetes from the Helm chart
+	$(BIN)/python -m tools.kubernetes_manifests
+
+constraints: $(READY) ## pin the image's dependencies to the versions that are installed here
+	$(BIN)/python -m tools.constraints
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

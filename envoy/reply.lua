@@ -11,26 +11,35 @@ local function is_usage(event)
   return event:find('"choices"%s*:%s*%[%s*%]') ~= nil and event:find('"usage"%s*:%s*{') ~= nil
 end
 
--- Events end with an empty line. What has not ended yet is held until it has.
+-- Whether a text may be the beginning of a usage event.
+local function may_be_usage(text)
+  local begun = text:match("^[\r\n]*(.*)$")
+  if #begun < 5 then return begun ~= "" and begun == ("data:"):sub(1, #begun) end
+  if begun:find("^data:%s*$") then return true end
+  return begun:find("^data:%s*{") ~= nil and begun:find('"choices"%s*:%s*%[%s*[^%s%]]') == nil
+end
+
+-- Events end with an empty line. The second result is what has not ended yet.
 local function without_usage(text)
   local kept, from = {}, 1
   while true do
     local _, stop = text:find("\r?\n\r?\n", from)
     if not stop then break end
     local event = text:sub(from, stop)
-    if not is_usage(event) then kept[#kept + 1] = event end
+    kept[#kept + 1] = is_usage(event) and event:match("^[\r\n]*") or event
     from = stop + 1
   end
   return table.concat(kept), text:sub(from)
 end
 
--- The last chunk is an empty one: what has not ended by then never will.
+-- Nothing can be added after the last chunk, and none says that it is the last, so as little as possible is held. Where
+-- it is an empty one, what has not ended by then never will.
 local function hide_usage(handle)
   local held = ""
   for chunk in handle:bodyChunks() do
     local size = chunk:length()
     local text, rest = without_usage(held .. chunk:getBytes(0, size))
-    if #rest > LARGEST_USAGE or (size == 0 and not is_usage(rest)) then
+    if #rest > LARGEST_USAGE or not may_be_usage(rest) or (size == 0 and not is_usage(rest)) then
       text, rest = text .. rest, ""
     end
     held = rest
@@ -60,7 +69,7 @@ local function add_about(handle, ours)
     '%s,"upstream_latency_ms":%.1f,"latency_ms":%.1f', ours.about, upstream_ms, upstream_ms + ours.spent_ms)
   local usd = cost(ours.prices, metadata:get("kvgate.usage"))
   if usd then about = about .. string.format(',"estimated_cost_usd":%.9g', usd) end
-  local whole = head .. (head:match("{$") and "" or ",") .. '"kvgate":{' .. about .. "}}"
+  local whole = head .. ',"kvgate":{' .. about .. "}}"
   body:setBytes(whole)
   handle:headers():replace("content-length", tostring(#whole))
 end

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from extproc.caching.exact import ExactCache, ExactSettings
 from extproc.caching.memory import MemoryStore
@@ -23,6 +24,7 @@ from extproc.gateway.admit import Admit
 from extproc.gateway.cached import FromExactCache, FromSemanticCache
 from extproc.gateway.pipeline import Pipeline
 from extproc.gateway.steps import Fingerprint, Route, Step, Understand
+from extproc.gateway.traced import Timed
 from extproc.redis_link import RedisLink
 from extproc.tenants.apart import Apart
 from extproc.tenants.ledger import Ledger
@@ -39,6 +41,7 @@ class Assembly:
     Args:
         tasks: to be run beside the requests, by name.
         closing: to be awaited at the end, in order.
+        links: to each Redis, by an address without credentials.
     """
 
     ledger: Ledger
@@ -47,6 +50,7 @@ class Assembly:
     pipeline: Pipeline
     tasks: tuple[Task, ...]
     closing: tuple[Callable[[], Awaitable[None]], ...]
+    links: Mapping[str, RedisLink]
 
     @classmethod
     def of(cls, settings: Settings, fleet: Fleet, clock: Clock) -> Assembly:
@@ -82,10 +86,41 @@ class Assembly:
             closing.append(embedder.close)
         steps.append(("route", Route(fleet, clock)))
         closing += [each.close for each in links.values()]
-        return cls(ledger, exact, semantic, Pipeline(steps), tuple(tasks), tuple(closing))
+        if settings.telemetry.traced:
+            steps = [(name, Timed(name, step)) for name, step in steps]
+        by_address = {_address(url): each for url, each in links.items()}
+        return cls(ledger, exact, semantic, Pipeline(steps), tuple(tasks), tuple(closing), by_address)
+
+    def redis_up(self) -> dict[str, bool]:
+        """Whether the latest call to each Redis succeeded."""
+        return {address: not link.down for address, link in self.links.items()}
 
 
-def stores_of(settings: Settings) -> tuple[str | None, ...]:
+def _address(url: str) -> str:
+    """Of a Redis: host, port and database, or its socket."""
+    parts = urlsplit(url)
+    return f"{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def put_off(old: Settings, new: Settings) -> Iterator[str]:
+    """What differs and takes effect at the next start only, a sentence each."""
+    for section in ("server", "envoy", "operations", "processor", "cache", "telemetry"):
+        if getattr(old, section) != getattr(new, section):
+            yield f"{section}: what changed there takes effect at the next start"
+    if old.auth.enabled != new.auth.enabled:
+        yield f"auth.enabled: Envoy fails {'closed' if old.auth.enabled else 'open'} until the next start"
+    if old.auth.tenant_header != new.auth.tenant_header:
+        yield "auth.tenant_header: Envoy passes on the new one from the next start"
+    if _stores_of(old) != _stores_of(new):
+        yield "ratelimit, budget: another backend or redis_url takes effect at the next start"
+    if old.routing.session_header != new.routing.session_header:
+        yield "routing.session_header: Envoy passes on the new one from the next start"
+    blocks = [each.routing.prefix_kv_aware.max_blocks_per_replica for each in (old, new)]
+    if blocks[0] != blocks[1]:
+        yield "routing.prefix_kv_aware.max_blocks_per_replica takes effect at the next start"
+
+
+def _stores_of(settings: Settings) -> tuple[str | None, ...]:
     """What a running ledger cannot change."""
     return tuple(_url(each) for each in (settings.ratelimit, settings.budget) if each and each.enabled)
 

@@ -14,8 +14,10 @@ import uvloop
 
 from extproc import __version__
 from extproc.config.build import build
+from extproc.config.errors import ConfigError, Problem, dotted
 from extproc.config.load import Loaded, load
 from extproc.config.settings import Settings
+from extproc.console.table import as_json
 from extproc.telemetry import logs
 
 log = logging.getLogger("kvgate")
@@ -26,33 +28,39 @@ examples:
   kvgate run -c fleet.yaml --port 80   another file, another port
   kvgate validate -c fleet.yaml        check a file; exit status 1 if it is not valid
   kvgate render -c fleet.yaml          the whole configuration for an Envoy of your own
+  kvgate top                           a running gateway on one screen
+  kvgate replicas drain replica-1      no new requests for this one; `kvgate replicas -h` has the rest
   kvgate explain request.json          where a running gateway would send this request, and why
   kvgate sim --port 8101 --model m     one simulated vLLM replica
 """
 
-
-_EXPLAIN_EXAMPLES = """\
+_VALIDATE_EXAMPLES = """\
 examples:
-  kvgate explain request.json
-  kvgate explain -c fleet.yaml --json request.json | jq .replica
-  echo '{"model": "demo-vl", "input": "Hello"}' | kvgate explain --path /v1/responses -
+  kvgate validate -c fleet.yaml
+  kvgate validate --json | jq -r '.problems[] | "\\(.line): \\(.key): \\(.text)"'
+
+exit status: 0 valid, 1 not valid, 2 wrong usage
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit status: 0 done, 1 failed, 2 wrong usage."""
+    """Runs the command and returns its exit status: 0 done, 1 failed, 2 wrong usage; an error may have its own."""
     arguments = _parser().parse_args(argv)
     try:
         status = arguments.command(arguments)
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # whoever read has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, OSError, RuntimeError) as error:
         print(f"kvgate: {error}", file=sys.stderr)
-        return 1
+        return int(getattr(error, "exit_status", 1))
     return int(status or 0)
 
 
 def _parser() -> argparse.ArgumentParser:
+    from extproc.console.commands import add_to
     from extproc.sim.main import add_arguments
     from extproc.sim.main import run as run_sim
 
@@ -80,26 +88,21 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--port", type=int, help=argparse.SUPPRESS)
     command.set_defaults(command=_serve)
 
-    command = commands.add_parser("validate", help="check a configuration file")
+    command = commands.add_parser(
+        "validate",
+        help="check a configuration file: every problem with its line, and the key that was meant",
+        epilog=_VALIDATE_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     _add_config(command)
+    command.add_argument("--json", action="store_true", help="print what was found as JSON")
     command.set_defaults(command=_validate)
 
     command = commands.add_parser("render", help="print the static configuration for an Envoy of your own")
     _add_config(command)
     command.set_defaults(command=_render)
 
-    command = commands.add_parser(
-        "explain",
-        help="where a running gateway would send a request, and why; sends nothing",
-        epilog=_EXPLAIN_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    _add_config(command)
-    command.add_argument("request", metavar="FILE", help="the request's JSON body; - reads standard input")
-    command.add_argument("--path", default="/v1/chat/completions", help="the API it is for (default: %(default)s)")
-    command.add_argument("--session", default="", help="what its session header would say")
-    command.add_argument("--json", action="store_true", help="print the whole receipt as JSON")
-    command.set_defaults(command=_explain)
+    add_to(commands, _add_config)
 
     command = commands.add_parser("sim", help="one simulated vLLM replica")
     add_arguments(command)
@@ -156,13 +159,14 @@ def _serve(arguments: argparse.Namespace) -> int:
 
     poll_without_event_engine(os.environ)
     keep_large_buffers()
-    from extproc.server import Configuration, serve  # imports grpc
+    from extproc.operations.live import Configuration
+    from extproc.server import serve  # imports grpc
 
     read = _loader(arguments)
 
     def configuration() -> Configuration:
-        settings = _warn(read())
-        return Configuration(settings, build(settings))
+        loaded = read()
+        return Configuration(_warn(loaded), build(loaded.settings), loaded.warnings)
 
     logs.configure(read().settings.server.log_level)
     begin = configuration()
@@ -172,12 +176,29 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _validate(arguments: argparse.Namespace) -> int:
-    loaded = _loader(arguments)()
-    topology = build(loaded.settings)
+    try:
+        loaded = _loader(arguments)()
+        topology = build(loaded.settings)
+    except ConfigError as error:
+        if not arguments.json:
+            raise
+        problems = [_written("error", each) for each in error.problems]
+        print(as_json({"valid": False, "problems": problems, "models": 0, "replicas": 0}))
+        return 1
+    models, replicas = len(topology.models), len(topology.replicas)
+    if arguments.json:
+        problems = [_written("warning", each) for each in loaded.remarks]
+        print(as_json({"valid": True, "problems": problems, "models": models, "replicas": replicas}))
+        return 0
     for warning in loaded.warnings:
         print(f"warning: {warning}")
-    print(f"{arguments.config}: valid; {len(topology.models)} models, {len(topology.replicas)} replicas")
+    print(f"{arguments.config}: valid; {models} models, {replicas} replicas")
     return 0
+
+
+def _written(severity: str, problem: Problem) -> dict[str, object]:
+    """As the admin API has it."""
+    return {"severity": severity, "line": problem.line or 0, "key": dotted(problem.path), "text": problem.text}
 
 
 def _render(arguments: argparse.Namespace) -> int:
@@ -185,16 +206,6 @@ def _render(arguments: argparse.Namespace) -> int:
 
     settings = _loader(arguments)().settings
     sys.stdout.write(render_static(settings, build(settings), processor_target=settings.processor_address))
-    return 0
-
-
-def _explain(arguments: argparse.Namespace) -> int:
-    from extproc.explain import as_json, as_table, ask, read_body  # imports grpc
-
-    body = read_body(arguments.request)
-    settings = _loader(arguments)().settings
-    answer = ask(settings.processor_address, arguments.path, body, arguments.session)
-    print(as_json(answer) if arguments.json else as_table(answer))
     return 0
 
 

@@ -8,10 +8,11 @@ import logging
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
+from envoy.data.accesslog.v3.accesslog_pb2 import HTTPAccessLogEntry
 from envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
 from envoy.service.discovery.v3 import ads_pb2, ads_pb2_grpc
 from envoy.service.ext_proc.v3 import external_processor_pb2
@@ -20,33 +21,37 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from extproc.admin.service import SERVICE as ADMIN
-from extproc.admin.service import Admin, Explanation
-from extproc.assembly import Assembly, stores_of
+from extproc.admin.service import Admin
+from extproc.assembly import Assembly, put_off
 from extproc.background import Background
 from extproc.clock import Clock, MonotonicClock
 from extproc.config.settings import Settings
-from extproc.config.topology import Topology
 from extproc.config.watch import FileWatch
 from extproc.control.ads import AggregatedDiscovery
 from extproc.control.resources import Upstream
 from extproc.control.snapshot import Snapshot
-from extproc.fleet.events import Lapsed
+from extproc.fleet.events import Finished, Lapsed
 from extproc.fleet.feeds import addresses, config
 from extproc.fleet.feeds.access_log import AccessLog
 from extproc.fleet.feeds.engine_metrics import EngineMetrics, FaultKind
 from extproc.fleet.feeds.health import HealthFeed
 from extproc.fleet.index import CacheIndex
+from extproc.fleet.outcome import Outcome
 from extproc.fleet.state import Fleet
 from extproc.gateway.catalog import Catalog, Directory
-from extproc.gateway.dry_run import DryRun
-from extproc.gateway.gateway import Gateway
+from extproc.gateway.decisions import Decisions
+from extproc.gateway.gateway import Gateway, Observers
 from extproc.gateway.policies import Policies
-from extproc.gateway.processor import SERVICE, ExternalProcessor
+from extproc.gateway.processor import SERVICE
 from extproc.gateway.sampler import Sampler
-from extproc.metering.metering import Metering
-from extproc.metering.settlement import Settlement
+from extproc.metering.metering import Metered, Metering
+from extproc.metering.settlement import Settlement, end_of
+from extproc.operations.assembly import Running, access_of
+from extproc.operations.live import Configuration, LiveConfiguration, Source
+from extproc.operations.totals import Totals
+from extproc.recording import Recording
 from extproc.routing import build_strategy
-from extproc.telemetry.fleet_page import FleetPage
+from extproc.telemetry.health_page import HealthPage, dropped_events
 from extproc.telemetry.metrics import Metrics
 from extproc.telemetry.traffic import PolicyPage
 
@@ -57,14 +62,6 @@ _SWEEP_INTERVAL_S = 5.0
 _LOST_ENVOY_S = 10.0
 _LEASE_S = 3600.0
 """After this long, a request whose end nobody reported is counted out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Configuration:
-    """A configuration file, read and understood."""
-
-    settings: Settings
-    topology: Topology
 
 
 class Processor:
@@ -85,19 +82,21 @@ class Processor:
         path: Path | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self._configuration = configuration
-        self._reload = reload
+        self._live = LiveConfiguration(configuration, Source(reload, path), self._adopt)
         self._watch = FileWatch(path) if path else None
         self._clock = clock or MonotonicClock()
         settings, topology = configuration.settings, configuration.topology
         self._metrics = Metrics(lambda: self._catalog.current.routing.prefix_kv_aware.block_size)
         self.fleet = Fleet(
             CacheIndex(settings.routing.prefix_kv_aware.max_blocks_per_replica),
-            observe=self._metrics.observe,
+            observe=self._served,
         )
+        self._decisions, self._totals = Decisions(), Totals()
+        self._recording = Recording(settings.telemetry)
         self._parts = parts = Assembly.of(settings, self.fleet, self._clock)
-        self._metrics.watch(FleetPage(self.fleet, self._clock.now))
+        self._metrics.watch_fleet(self.fleet, self._clock.now)
         self._metrics.watch(PolicyPage(parts.ledger.known_spent, parts.pipeline.totals))
+        self._metrics.watch(HealthPage(self._read_at, self._envoys, parts.redis_up, self._dropped))
         strategy = build_strategy(settings.routing)
         self._catalog = Catalog(Directory(topology, settings.routing, strategy, {}, Policies.of(settings)))
         self.gateway = Gateway(
@@ -109,14 +108,27 @@ class Processor:
             Sampler(settings.processor.ttft_samples_per_s, self._clock),
             started_unix_s=int(time.time()),
             caches=parts.exact is not None,
-            observer=self._metrics,
+            observer=Observers(self._metrics, self._totals),
+            decisions=self._decisions,
+            tells=self._recording.request_log is not None,
         )
-        self._dry_run = DryRun(self.gateway)
-        settlement = Settlement(Metering(parts.ledger, self._metrics.metered))
-        self._access_log = AccessLog(self.fleet, lambda: self._catalog.current.replica_at, self._clock, settlement)
+        self._settlement = Settlement(Metering(parts.ledger, self._metered))
+        self._access_log = AccessLog(self.fleet, lambda: self._catalog.current.replica_at, self._clock, self._ended)
         self._discovery = AggregatedDiscovery(on_started=self._envoy_started)
         self._health = grpc_health.aio.HealthServicer()
-        self._server = self._build_server()
+        running = Running(
+            self._live,
+            self.gateway,
+            self.fleet,
+            self._totals,
+            parts.exact,
+            parts.semantic,
+            self._clock,
+            envoys=lambda: self._discovery.connected,
+            metrics=self._metrics.exposition,
+        )
+        self._admin = Admin(running.parts(), access_of(settings))
+        self._server = self._build_server(settings)
         self._background = Background()
 
     async def run(self) -> None:
@@ -125,8 +137,7 @@ class Processor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        if self._watch is not None:
-            loop.add_signal_handler(signal.SIGHUP, self._watch.ask)
+        loop.add_signal_handler(signal.SIGHUP, self._hang_up)
         await self.start()
         await stop.wait()
         await self.stop()
@@ -137,8 +148,8 @@ class Processor:
         Raises:
             RuntimeError: the address cannot be bound.
         """
-        await self._adopt(self._configuration)
-        settings = self._configuration.settings
+        await self._adopt(self._live.current)
+        settings = self._live.current.settings
         if settings.processor.listen is None:
             settings.make_run_dir()
         address = settings.processor_address
@@ -156,43 +167,54 @@ class Processor:
         await self._background.stop()
         self._discovery.close()
         self._access_log.close()
-        await self._server.stop(self._configuration.settings.processor.drain_timeout_s)
+        self._admin.close()
+        await self._server.stop(self._live.current.settings.processor.drain_timeout_s)
         for close in self._parts.closing:
             await close()
+        await self._recording.close()
         log.info("stopped")
 
     async def reconfigure(self, configuration: Configuration) -> None:
-        """Takes a new configuration as a whole; requests in flight keep the one they began with."""
-        old = self._configuration.settings
-        for section in ("server", "envoy", "operations", "processor", "cache"):
-            if getattr(old, section) != getattr(configuration.settings, section):
-                log.warning("%s: what changed there takes effect at the next start", section)
-        if old.auth.enabled != configuration.settings.auth.enabled:
-            log.warning("auth.enabled: Envoy fails %s until the next start", "closed" if old.auth.enabled else "open")
-        if old.auth.tenant_header != configuration.settings.auth.tenant_header:
-            log.warning("auth.tenant_header: Envoy passes on the new one from the next start")
-        if stores_of(old) != stores_of(configuration.settings):
-            log.warning("ratelimit, budget: another backend or redis_url takes effect at the next start")
-        if old.routing.session_header != configuration.settings.routing.session_header:
-            log.warning("routing.session_header: Envoy passes on the new one from the next start")
-        blocks = [each.routing.prefix_kv_aware.max_blocks_per_replica for each in (old, configuration.settings)]
-        if blocks[0] != blocks[1]:
-            log.warning("routing.prefix_kv_aware.max_blocks_per_replica takes effect at the next start")
-        self._configuration = configuration
-        await self._adopt(configuration)
+        """Takes a new configuration as a whole; requests in flight keep the one they began with.
+
+        Raises:
+            ValueError: it cannot be used; nothing has changed.
+        """
+        await self._live.take(configuration)
 
     async def _adopt(self, configuration: Configuration) -> None:
-        """Makes a configuration the current one: in Envoy, in the fleet, on the request path."""
+        """Makes a configuration the current one: in Envoy, in the fleet, on the request path. All of it or nothing."""
         settings, topology, previous = configuration.settings, configuration.topology, self._catalog.current
-        policies = Policies.of(settings)
+        routing, policies = settings.routing, Policies.of(settings)
         found = await addresses.resolve(topology.replicas, previous.addresses)
-        strategy = previous.strategy if previous.routing == settings.routing else build_strategy(settings.routing)
-        routing = settings.routing
+        strategy = previous.strategy if previous.routing == routing else build_strategy(routing)
+        snapshot = Snapshot.of(topology, found, _upstream(settings))
+        for effect in put_off(self._live.current.settings, settings):
+            log.warning("%s", effect)
         self.fleet.configure(routing.failure_threshold, routing.cooldown_s, routing.latency_ewma_alpha)
         for event in config.changes(self.fleet.replicas, topology.replicas, self._clock.now()):
             self.fleet.apply(event)
-        self._discovery.publish(Snapshot.of(topology, found, _upstream(settings)))
-        self._catalog.current = Directory(topology, settings.routing, strategy, found, policies)
+        self._decisions.keep_replicas(topology.replicas)
+        self._discovery.publish(snapshot)
+        self._catalog.current = Directory(topology, routing, strategy, found, policies)
+
+    def _served(self, outcome: Outcome) -> None:
+        self._metrics.observe(outcome)
+        self._decisions.outcome(outcome)
+        if self._recording.request_log is not None:
+            self._recording.request_log.outcome(outcome)
+
+    def _metered(self, metered: Metered) -> None:
+        self._metrics.metered(metered)
+        self._totals.metered(metered)
+        if self._recording.request_log is not None:
+            self._recording.request_log.metered(metered)
+
+    def _ended(self, entry: HTTPAccessLogEntry, event: Finished) -> None:
+        self._settlement(entry, event)
+        self._decisions.ended(event, end_of(entry, event).duration_s)
+        if self._recording.request_log is not None:
+            self._recording.request_log.ended(entry, event)
 
     def _start_background(self) -> None:
         health = HealthFeed(self.fleet, lambda: self._catalog.current.health_urls, self._clock)
@@ -212,20 +234,31 @@ class Processor:
         state = self.fleet.replicas.get(replica)
         return state is not None and state.inflight > 0
 
+    def _read_at(self) -> tuple[float, bool]:
+        return self._live.loaded_unix_s, bool(self._live.error)
+
+    def _envoys(self) -> int:
+        return self._discovery.connected
+
+    def _dropped(self) -> dict[str, int]:
+        exact = self._parts.exact
+        dropped = dropped_events(self.fleet.faults, exact.stats().dropped if exact is not None else 0)
+        return {**dropped, **self._recording.dropped()}
+
+    def _hang_up(self) -> None:
+        """SIGHUP: the configuration has changed, or the request log has been rotated."""
+        self._recording.reopen()
+        if self._watch is not None:
+            self._watch.ask()
+
     def _unreadable(self, _: str, kind: FaultKind) -> None:
         self.fleet.faults[f"metrics: {kind}"] += 1
 
     async def _follow(self, watch: FileWatch) -> None:
         """Reloads when the file changes; a file that is not valid changes nothing and says why."""
         async for _ in watch.changes():
-            if self._reload is None:
-                continue
-            try:
-                await self.reconfigure(self._reload())
-            except (ValueError, OSError) as error:
-                log.error("the configuration stays as it was: %s", error)
-            else:
-                log.info("configuration reloaded; replicas: %s", ", ".join(self.fleet.replicas) or "none")
+            with contextlib.suppress(ValueError, OSError):
+                await self._live.reload()
 
     async def _resolve_again(self) -> None:
         while True:
@@ -234,7 +267,7 @@ class Processor:
             found = await addresses.resolve(current.topology.replicas, current.addresses)
             if found != current.addresses and current is self._catalog.current:
                 log.info("addresses changed: %s", found)
-                self._discovery.publish(Snapshot.of(current.topology, found, _upstream(self._configuration.settings)))
+                self._discovery.publish(Snapshot.of(current.topology, found, _upstream(self._live.current.settings)))
                 self._catalog.current = replace(current, addresses=found)
 
     def _envoy_started(self) -> None:
@@ -254,16 +287,8 @@ class Processor:
             lost = now_s - heard_s > _LOST_ENVOY_S
             self.fleet.apply(Lapsed(now_s, routed_before_s=heard_s if lost else now_s - _LEASE_S))
 
-    async def _explain(self, path: str, body: bytes, session: str) -> Explanation:
-        """What the admin API says of a request."""
-        would_be = await self._dry_run(path, body, session)
-        chain, ranking = would_be.chain, would_be.ranking
-        return Explanation(
-            would_be.model.name, ranking.best.name, chain.prompt_tokens, len(chain), receipt=ranking.receipt()
-        )
-
-    def _build_server(self) -> grpc.aio.Server:
-        max_message_bytes = self._configuration.settings.server.max_body_bytes + (1 << 20)
+    def _build_server(self, settings: Settings) -> grpc.aio.Server:
+        max_message_bytes = settings.server.max_body_bytes + (1 << 20)
         server = grpc.aio.server(
             options=[
                 ("grpc.max_receive_message_length", max_message_bytes),
@@ -272,11 +297,11 @@ class Processor:
                 ("grpc.http2.max_ping_strikes", 0),  # Envoy's keepalive pings are welcome
             ]
         )
-        ExternalProcessor(self.gateway).add_to(server)
+        self._recording.processor(self.gateway, self._metrics.took).add_to(server)
         als_pb2_grpc.add_AccessLogServiceServicer_to_server(self._access_log, server)
         ads_pb2_grpc.add_AggregatedDiscoveryServiceServicer_to_server(self._discovery, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        Admin(self._explain, self._metrics.exposition).add_to(server)
+        self._admin.add_to(server)
         names = [
             external_processor_pb2.DESCRIPTOR.services_by_name["ExternalProcessor"].full_name,
             als_pb2.DESCRIPTOR.services_by_name["AccessLogService"].full_name,

@@ -1,4 +1,5 @@
-"""Compiles the .proto files of this folder into `extproc`: messages, their types for mypy, and gRPC stubs.
+"""Compiles the .proto files of this folder into `extproc`: messages, their types for mypy, gRPC stubs, and the OpenAPI
+document of what Envoy makes of them.
 
 Run it by `make proto`, which uses the oldest compiler that the dependencies allow: what it writes works with any newer
 protobuf. The imported definitions of Google's come from the modules of `xds-protos`; nothing of them is copied here.
@@ -17,6 +18,10 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from grpc_tools import protoc
 
 PROTO = Path(__file__).parent
+sys.path.insert(0, str(PROTO))
+
+from openapi import openapi  # noqa: E402 - beside this file
+
 ADMIN = "kvgate/admin/v1/admin.proto"
 
 
@@ -52,6 +57,16 @@ def main(package: Path) -> None:
         for made in (Path(folder) / ADMIN).parent.iterdir():
             text = made.read_text("utf-8").replace("from kvgate.admin.v1 import", "from extproc.admin.v1 import")
             (target / made.name).write_text(text, "utf-8")
+    (target / "openapi.json").write_text(document(), "utf-8")
+
+
+def document() -> str:
+    """The OpenAPI document."""
+    with tempfile.TemporaryDirectory() as folder:
+        compiled = Path(folder) / "admin.binpb"
+        compile_admin(f"--descriptor_set_out={compiled}", "--include_source_info")
+        (file,) = FileDescriptorSet.FromString(compiled.read_bytes()).file
+    return openapi(file)
 
 
 if __name__ == "__main__":

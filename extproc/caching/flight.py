@@ -11,6 +11,8 @@ from .answer import Answer
 
 _MOST_LEADERS = 3
 """So many leaders may fail one after another; then those who wait are let go, or the last would wait for all."""
+_AT_ONCE_S = 0.5
+"""Who fails so soon cost the others no time and is not counted: clients often hang up together."""
 
 
 class Leader:
@@ -33,7 +35,7 @@ class Leader:
         flight = self._flight
         if flight.leader is not self:
             return
-        flight.leaders += 1
+        flight.leaders += self._flights.now() - flight.began_s >= _AT_ONCE_S
         if flight.leaders > _MOST_LEADERS:
             self.scattered()
             return

@@ -27,6 +27,9 @@ _SLOW_BYTES = 64 << 10
 """Compressing more than this would hold the event loop for milliseconds: a thread does it."""
 
 _RELEASE = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end return 0"
+_RENEW = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('pexpire', KEYS[1], ARGV[2]) end return 0"
+_RENEWALS_MISSED = 3
+"""So many, and a lease is somebody else's: the process that had it is gone, or as slow as if it were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,15 @@ class _Release:
     token: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Renew:
+    key: bytes
+    token: str
+
+
+_Work = _Put | _Release | _Renew
+
+
 class RedisStore:
     """An AnswerStore and its Leases. Nothing is written unless `run` runs.
 
@@ -50,6 +62,7 @@ class RedisStore:
         prefix: of all keys, so that several gateways may share a Redis.
         max_answer_bytes: a larger answer is not stored.
         max_waiting_bytes: answers that wait to be written; beyond that they are dropped.
+        renew_s: how often a lease is renewed. Whoever waits for an instance that died waits three times that.
     """
 
     def __init__(
@@ -59,12 +72,15 @@ class RedisStore:
         prefix: str = "kvgate:",
         max_answer_bytes: int = 1 << 20,
         max_waiting_bytes: int = 32 << 20,
+        renew_s: float = 1.0,
     ) -> None:
         self._link = link
         self._prefix = prefix.encode()
         self._max_answer_bytes = max_answer_bytes
         self._max_waiting_bytes = max_waiting_bytes
-        self._waiting: deque[_Put | _Release] = deque()
+        self._renew_s = renew_s
+        self._leases: dict[str, float] = {}  # token -> until when it is renewed, by the event loop's clock
+        self._waiting: deque[_Work] = deque()
         self._waiting_bytes = 0
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -87,14 +103,15 @@ class RedisStore:
             self._dropped += 1
             return
         self._waiting_bytes += size
-        self._later(_Put(key, answer, max(1, round(ttl_s * 1000)), epoch))
+        self._later(_Put(key, answer, _ms(ttl_s), epoch))
 
     async def claim(self, key: bytes, scope: str, token: str, lease_s: float) -> Claim | None:
-        lease, names = self._name(b"lease:", key.hex().encode()), self._names(key, scope)
+        lease, names = self._lease(key), self._names(key, scope)
+        lasts_s = min(lease_s, self._lasts_s)
 
         async def ask(redis: Redis) -> list[Any]:
             async with redis.pipeline(transaction=True) as pipe:
-                pipe.set(lease, token, nx=True, px=max(1, round(lease_s * 1000)))
+                pipe.set(lease, token, nx=True, px=_ms(lasts_s))
                 pipe.mget(names)
                 return await pipe.execute()
 
@@ -102,9 +119,13 @@ class RedisStore:
             won, values = await self._link.run(ask)
         except StoreDown:
             return None
+        if won:
+            self._leases[token] = asyncio.get_running_loop().time() + lease_s
+            self._renew_later(key, token)
         return Claim(await self._found(values), bool(won))
 
     def release(self, key: bytes, token: str) -> None:
+        self._leases.pop(token, None)
         self._later(_Release(key, token))
 
     async def flush(self, scope: str | None) -> None:
@@ -137,16 +158,34 @@ class RedisStore:
         """Waits until nothing waits to be written any more: before a stop, and in tests."""
         await self._idle.wait()
 
-    def _later(self, work: _Put | _Release) -> None:
+    @property
+    def _lasts_s(self) -> float:
+        return _RENEWALS_MISSED * self._renew_s
+
+    def _renew_later(self, key: bytes, token: str) -> None:
+        asyncio.get_running_loop().call_later(self._renew_s, self._renew, key, token)
+
+    def _renew(self, key: bytes, token: str) -> None:
+        until_s = self._leases.get(token, 0.0)
+        if asyncio.get_running_loop().time() + self._lasts_s >= until_s:
+            self._leases.pop(token, None)  # given back, or in its last renewal
+            return
+        self._later(_Renew(key, token))
+        self._renew_later(key, token)
+
+    def _later(self, work: _Work) -> None:
         self._waiting.append(work)
         self._idle.clear()
         self._wake.set()
 
-    async def _write(self, work: _Put | _Release) -> None:
+    async def _write(self, work: _Work) -> None:
         try:
             if isinstance(work, _Release):
-                lease = self._name(b"lease:", work.key.hex().encode())
-                await self._link.run(lambda redis: redis.eval(_RELEASE, 1, lease, work.token))
+                await self._link.run(lambda redis: redis.eval(_RELEASE, 1, self._lease(work.key), work.token))
+                return
+            if isinstance(work, _Renew):
+                lasts_ms = _ms(self._lasts_s)
+                await self._link.run(lambda redis: redis.eval(_RENEW, 1, self._lease(work.key), work.token, lasts_ms))
                 return
             self._waiting_bytes -= len(work.answer.body)
             value = _EPOCH.pack(work.epoch.everything, work.epoch.scope) + await self._packed(work.answer)
@@ -185,12 +224,19 @@ class RedisStore:
     def _names(self, key: bytes, scope: str) -> list[bytes]:
         return [self._name(b"flushes"), self._flushes_of(scope), self._name(b"answer:", key.hex().encode())]
 
+    def _lease(self, key: bytes) -> bytes:
+        return self._name(b"lease:", key.hex().encode())
+
     def _flushes_of(self, scope: str) -> bytes:
         # By digest: a tenant's name may hold anything, and need not be readable in Redis.
         return self._name(b"flushes:", blake3(scope.encode("utf-8", "surrogatepass")).hexdigest()[:32].encode())
 
     def _name(self, *words: bytes) -> bytes:
         return self._prefix + b"".join(words)
+
+
+def _ms(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
 
 
 def _number(value: bytes | None) -> int:

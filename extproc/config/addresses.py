@@ -95,7 +95,9 @@ def _origins(
         address = address_of(replica.url)
         tls = replica.url.scheme == "https"
         path_prefix = (replica.url.path or "").rstrip("/").removesuffix("/v1")
-        built = Replica(names[address], *address, replica.weight, clusters.get(address), metrics_path)
+        built = Replica(
+            names[address], *address, replica.weight, clusters.get(address), metrics_path, draining=replica.drain
+        )
         origins.setdefault((address, tls, path_prefix), Origin(built, tls, path_prefix))
     return tuple(origins.values())
 

@@ -21,10 +21,16 @@ from .settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings, and what their author should know: one line a warning, with file and line."""
+    """Settings, and what their author should know.
+
+    Args:
+        warnings: one line each, with file and line.
+        remarks: the same, to be written in another way.
+    """
 
     settings: Settings
     warnings: tuple[str, ...] = ()
+    remarks: tuple[Problem, ...] = ()
 
 
 def load(path: Path, env: Mapping[str, str]) -> Loaded:
@@ -63,7 +69,7 @@ def loads(text: str, env: Mapping[str, str], source: str = "kvgate.yaml") -> Loa
     warnings += unused_providers(values)
     warnings += keys_in_plain_text(settings, document.expanded)
     located = sorted((warning.located(document.lines) for warning in warnings), key=lambda warning: warning.line or 0)
-    return Loaded(settings, tuple(warning.write(source) for warning in located))
+    return Loaded(settings, tuple(warning.write(source) for warning in located), tuple(located))
 
 
 def _check(document: Document) -> None:

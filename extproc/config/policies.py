@@ -82,7 +82,7 @@ class RateLimit(Shared):
     """Token buckets per tenant and per key. Leave the section out for no limits."""
 
     enabled: bool = True
-    default_rpm: PositiveInt | None = Field(600, description="requests per minute of a tenant; null: no limit")
+    default_rpm: NonNegativeInt = Field(600, description="requests per minute of a tenant; 0: no limit")
     burst: NonNegativeInt = Field(60, description="requests that may come at once after a quiet time")
     default_tpm: PositiveInt | None = Field(None, description="tokens per minute of a tenant, prompt and answer")
     when_down: WhenDown = Field("open", description="without Redis: open counts in each instance, closed refuses")

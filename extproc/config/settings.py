@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, HttpUrl, PositiveFloat, PositiveInt, model_validator
 
+from .observability import Telemetry
 from .policies import Auth, Budget, Cache, RateLimit, Tenant
-from .section import HeaderName, Name, Port, Section
+from .section import HeaderName, Name, Port, Section, is_loopback
 
 Strategy = Literal["round_robin", "random", "weighted", "least_busy", "latency", "cost", "session", "prefix_kv_aware"]
 
@@ -55,10 +56,28 @@ class Envoy(Section):
 
 
 class Operations(Section):
-    """The listener for those who run the gateway: metrics, and questions to it. Whoever reaches it may ask."""
+    """The listener for those who run the gateway: metrics, the dashboard, and the admin API. Without a token, whoever
+    reaches it may ask."""
 
     host: str = "127.0.0.1"
     port: Port = 8081
+    token: str | None = Field(
+        None,
+        min_length=8,
+        max_length=1024,
+        pattern=r"^[\x21-\x7e]+$",
+        repr=False,
+        description="whoever asks sends it as `authorization: Bearer`; needed where host is not on loopback",
+    )
+    metrics_open: bool = Field(False, description="whether /metrics needs no token")
+
+    @model_validator(mode="after")
+    def _not_open_to_all(self) -> Operations:
+        if self.token is None and not is_loopback(self.host):
+            raise ValueError(
+                "others can reach this host: set token, such as ${KVGATE_OPERATIONS_TOKEN}, or leave it on 127.0.0.1"
+            )
+        return self
 
 
 class Processor(Section):
@@ -114,6 +133,7 @@ class Replica(Section):
     weight: PositiveFloat = Field(1.0, description="share of traffic under `weighted` and `session`")
     cluster: Name | None = Field(None, description="an Envoy cluster of its own, for bring-your-own Envoys")
     kv_domain: Name | None = Field(None, description="the host tier that it shares; default: as its provider says")
+    drain: bool = Field(False, description="finish what it has, and get nothing new")
 
     @model_validator(mode="before")
     @classmethod
@@ -190,6 +210,7 @@ class Settings(Section):
     ratelimit: RateLimit | None = None
     budget: Budget = Field(default_factory=Budget)
     cache: Cache = Field(default_factory=Cache)
+    telemetry: Telemetry = Field(default_factory=Telemetry)
     providers: tuple[Provider, ...] = ()
     models: tuple[Model, ...] = ()
 

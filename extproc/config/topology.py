@@ -42,6 +42,7 @@ class Replica:
         cluster: the Envoy cluster that holds this replica alone, if it has one.
         metrics_path: where the engine tells its load and the size of its KV cache; empty: nowhere.
         host_tier: behind its KV cache; None: there is none.
+        draining: finishes what it has, gets nothing new.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Replica:
     cluster: str | None = None
     metrics_path: str = ""
     host_tier: HostTier | None = None
+    draining: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from extproc.config.settings import Settings, Tls
 from extproc.config.topology import host_port
 from extproc.control.admin_api import admin_api
 from extproc.control.resources import KEEPALIVE, is_ip, seconds
+from extproc.control.telemetry import fit_telemetry, placeholders
 from extproc.control.template import fill, shipped, to_yaml
 
 RETRIES = 3
@@ -127,10 +128,12 @@ def front_proxy(settings: Settings, processor: ProcessorTarget) -> dict[str, Any
             "REPLY_LUA": shipped("reply.lua"),
             "SESSION_HEADER": settings.routing.session_header,
             "STREAM_IDLE_TIMEOUT": seconds(server.request_timeout_s * (RETRIES + 1) + 60),
+            **placeholders(settings.telemetry),
             **({"TENANT_HEADER": settings.auth.tenant_header} if settings.auth.tenant_header else {}),
             **({"TLS_PORT": server.tls.port} if server.tls is not None else {}),
         },
     )
+    fit_telemetry(document, settings.telemetry)
     resources = document["static_resources"]
     if server.tls is None:
         resources["listeners"] = [each for each in resources["listeners"] if each["name"] != "kvgate_https"]

@@ -147,7 +147,7 @@ def load_assignment(cluster: str, endpoints: Iterable[Resource]) -> Resource:
 
 def lb_endpoint(replica: Replica, address: str, port: int) -> Resource:
     """One replica. Its metadata says what `x-kvgate-replica` says; its hostname becomes Host and SNI."""
-    return {
+    endpoint: Resource = {
         "endpoint": {
             "address": {"socket_address": {"address": address, "port_value": port}},
             "hostname": replica.host,
@@ -157,6 +157,9 @@ def lb_endpoint(replica: Replica, address: str, port: int) -> Resource:
         "load_balancing_weight": max(1, round(replica.weight * 100)),
         "metadata": {"filter_metadata": {"kvgate": {"replica": replica.name}}},
     }
+    if replica.draining:
+        endpoint["health_status"] = "DRAINING"
+    return endpoint
 
 
 def cluster_policy(pool: Pool, upstream: Upstream) -> Resource:
@@ -177,7 +180,7 @@ def cluster_policy(pool: Pool, upstream: Upstream) -> Resource:
         "track_cluster_stats": {"per_endpoint_stats": True},
     }
     if pool.tls:
-        policy["transport_socket"] = _verified_tls(upstream.ca_file)
+        policy["transport_socket"] = verified_tls(upstream.ca_file)
     return policy
 
 
@@ -265,7 +268,8 @@ def _http_1() -> Resource:
     }
 
 
-def _verified_tls(ca_file: str) -> Resource:
+def verified_tls(ca_file: str) -> Resource:
+    """The transport of an upstream whose certificate must be for its host name and signed by one of these CAs."""
     return {
         "name": "envoy.transport_sockets.tls",
         "typed_config": {

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections.abc import Mapping
 from itertools import accumulate
 
 from extproc.fleet.lookup import Lookup, shared
@@ -57,6 +58,16 @@ class CacheIndex:
     def __len__(self) -> int:
         """Distinct blocks known, held or claimed."""
         return self._tree.blocks
+
+    @property
+    def tree(self) -> PrefixTree:
+        """All known prompts. Read only."""
+        return self._tree
+
+    @property
+    def names(self) -> Mapping[int, str]:
+        """Replicas by their bits in the tree's masks. Read only."""
+        return self._names
 
     def add(self, replica: str) -> None:
         """Makes room for a replica; does nothing if it is known."""

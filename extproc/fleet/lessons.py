@@ -100,6 +100,7 @@ class Lessons:
             ttft_s=request.ttft_s,
             trimmed_tokens=trimmed,
             usage=usage,
+            ticket=routed.ticket,
         )
 
     def _cached_tokens(self, routed: Routed, end: Finished) -> int | None:

@@ -23,6 +23,7 @@ class Outcome:
         predicted_ttft_s: None if the strategy did not predict.
         ttft_s: None if it was not timed.
         trimmed_tokens: believed to be cached there until this answer told otherwise.
+        ticket: of the request.
     """
 
     at_s: float
@@ -37,6 +38,7 @@ class Outcome:
     ttft_s: float | None
     trimmed_tokens: int
     usage: Usage
+    ticket: str = ""
 
     @property
     def misrouted(self) -> bool | None:

@@ -182,7 +182,8 @@ class Fleet:
     def _finished(self, event: Finished) -> None:
         request = self._find(event)
         if request is None:
-            self.faults["unmatched report"] += bool(event.ticket)  # without one, it was never routed by us
+            # Without a ticket it was never routed by us; with one and no replica, the gateway answered by itself.
+            self.faults["unmatched report"] += bool(event.ticket) and event.served is not None
             return
         first_choice = request.routed.replica
         answered = event.served is not None and event.reached and event.status < 400

@@ -66,7 +66,10 @@ class FromSemanticCache:
 
 def cached(exchange: Exchange, answer: Answer, kind: str, similarity: float | None = None) -> bytes:
     """The reply to a hit."""
-    exchange.observer.looked_up(f"{kind}_hit")
+    exchange.answered(kind)
+    prompt_tokens = answer.usage.prompt_tokens if answer.usage else exchange.chain.prompt_tokens
+    completion_tokens = answer.usage.completion_tokens if answer.usage else 0
+    exchange.observer.saved(kind, exchange.model.name, prompt_tokens, completion_tokens)
     request = exchange.request
     about: dict[str, object] = {"cache": kind, "latency_ms": round(exchange.spent_s * 1000, 3)}
     if similarity is not None:

@@ -25,7 +25,9 @@ from extproc.gateway import wire
 from extproc.gateway.receipt import about, receipt_header
 from extproc.gateway.response import Response
 from extproc.gateway.steps import hides_usage
+from extproc.gateway.tell import tell
 from extproc.metering.meter import Meter, Prices
+from extproc.metering.story import KEY as STORY
 from extproc.prefix import Chain
 from extproc.routing import Ranking
 from extproc.tenants.keys import Caller
@@ -33,6 +35,7 @@ from extproc.tenants.ledger import Bill
 
 if TYPE_CHECKING:
     from extproc.gateway.gateway import Gateway
+    from extproc.gateway.traced import Laps
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +54,9 @@ class Exchange:
         bill: what limits and budgets reserved for it; it must be settled, by the access log or by `close`.
         notes: what Envoy and its access log are told of it.
         response: what is done with the reply.
+        refusal: the error that the gateway answered with.
+        cache: what the response caches had to do with it: miss, bypass, exact or semantic; empty before that is known.
+        laps: how long its steps take, if it is part of a trace.
     """
 
     endpoint: Endpoint
@@ -60,6 +66,9 @@ class Exchange:
     ranking: Ranking
     target: Target
     destination: wire.Destination
+    refusal: GatewayError | None = None
+    cache = ""
+    laps: Laps | None = None
 
     def __init__(self, gateway: Gateway, ticket: str, say: Callable[[bytes], Awaitable[None]] | None = None) -> None:
         self.directory = gateway.catalog.current  # the configuration this request lives under, whatever changes
@@ -79,7 +88,7 @@ class Exchange:
         self.observer = gateway.observer
         self._gateway = gateway
         self._say = say
-        self._began_s = gateway.clock.now()
+        self._began_s = self._routed_s = gateway.clock.now()
         self._credential = self._tenant = ""
         self._unreported = False
 
@@ -99,14 +108,18 @@ class Exchange:
             if phase == "response_headers":
                 answer = self.response.headers(message.response_headers)
             else:
+                timed = self.response.timed
                 answer = self.response.chunk(message.response_body)
+                if timed:
+                    self._first_token()
             self.done = self.response.done
             return answer
         except GatewayError as error:
-            self.done = True
+            self.done, self.refusal = True, error
             self.release()
             self.response.close()
             self.observer.refused(error.code or error.type, error.status, self.caller.tenant)
+            self._tell()
             return wire.refuse(error, self.notes)
         except Exception:
             log.exception("request %s: routed blind after a fault in the processor", self.request_id)
@@ -119,6 +132,17 @@ class Exchange:
         """The answer to the latest message may take so long."""
         if self._say is not None:
             await self._say(wire.wait(seconds + _TIME_FOR_THE_REST_S))
+
+    def answered(self, cache: str) -> None:
+        """An answer given before is given again.
+
+        Args:
+            cache: `exact` or `semantic`.
+        """
+        self.cache = cache
+        self._tell()
+        self.observer.looked_up(f"{cache}_hit")
+        self._gateway.decisions.cached(self, self._gateway.wall(), cache)
 
     def delivered(self) -> None:
         """The latest answer has reached Envoy: from here on its access log reports the end of the request."""
@@ -175,18 +199,19 @@ class Exchange:
     def _own_page(self, route: Page | OneModel | Options) -> bytes:
         """What needs neither a body nor a replica."""
         if isinstance(route, Options):
-            return wire.reply(204, b"", [("allow", route.allow)])
+            return wire.reply(204, b"", [("allow", route.allow)], notes=self.notes)
         if route is Page.READYZ:
             return (
-                wire.reply(200, b'{"status":"ready"}')
+                wire.reply(200, b'{"status":"ready"}', notes=self.notes)
                 if self._gateway.ready
-                else wire.refuse(NoReplica("No replica is available."))
+                else wire.refuse(NoReplica("No replica is available."), self.notes)
             )
-        caller = self.directory.policies.authenticate(self._credential, self._tenant)
+        self.caller = caller = self.directory.policies.authenticate(self._credential, self._tenant)
+        self._tell()
         models = [name for name in self.directory.topology.models if caller.may_ask(name)]
-        if isinstance(route, OneModel):
-            return wire.reply(200, one_model(models, route.model, self._gateway.started_unix_s))
-        return wire.reply(200, model_list(models, self._gateway.started_unix_s))
+        since_s = self._gateway.started_unix_s
+        page = one_model(models, route.model, since_s) if isinstance(route, OneModel) else model_list(models, since_s)
+        return wire.reply(200, page, notes=self.notes)
 
     async def _request_body(self, body: bytes) -> bytes:
         self.body = body
@@ -205,10 +230,18 @@ class Exchange:
         self._note(provider)
         answer = wire.routed(self.destination, self.notes)
         self.done = self.response.done
-        self._gateway.fleet.apply(self._routed())
+        gateway = self._gateway
+        self._routed_s = gateway.clock.now()
+        gateway.fleet.apply(self._routed())
+        gateway.decisions.routed(self, gateway.wall(), "miss" if self.response.capture else "bypass")
         self._unreported = True
         self.observer.decided(self.model.name, provider, self.target.upstream_model)
         return answer
+
+    def _first_token(self) -> None:
+        provider = self.target.providers.get(self.ranking.best.name, "")
+        ttft_s = self._gateway.clock.now() - self._routed_s
+        self.observer.first_token(self.endpoint.value, provider, self.model.name, ttft_s)
 
     def _note(self, provider: str) -> None:
         """Says what Envoy, its script and its access log have to know."""
@@ -221,10 +254,12 @@ class Exchange:
             self.chain.prompt_tokens,
             prices,
             self.bill,
+            self.endpoint.value,
         )
         notes = self.notes
         notes["meter"] = meter.pack()
-        notes["cache"] = outcome = "miss" if self.response.capture else "bypass"
+        notes["cache"] = self.cache = outcome = "miss" if self.response.capture else "bypass"
+        self._tell()
         if self._gateway.caches:
             self.observer.looked_up(outcome)
         notes["predicted_cached_tokens"] = str(self.ranking.best.reused_tokens)
@@ -237,6 +272,11 @@ class Exchange:
             notes["prices"] = prices._asdict()
             notes["routed_unix_ms"] = self._gateway.wall() * 1000
             notes["spent_ms"] = self.spent_s * 1000
+
+    def _tell(self) -> None:
+        """Sends along what the request log will say."""
+        if self._gateway.tells:
+            self.notes[STORY] = tell(self)
 
     def _routed(self) -> Routed:
         best, prompt_tokens = self.ranking.best, self.chain.prompt_tokens
@@ -256,7 +296,8 @@ class Exchange:
         )
 
     def _go_on_blind(self, phase: str | None) -> bytes:
-        """The request is served all the same, unless it is not known whether it may be."""
+        """The request is served all the same, unless it is not known whether it may be: with auth, Envoy's route
+        `closed` refuses what goes on without a choice of ours."""
         if phase == "request_headers":
             if self.directory.policies.keys is not None:
                 return wire.refuse(GatewayError("The gateway failed to check the request."), self.notes)

@@ -10,6 +10,7 @@ from typing import Protocol
 from extproc.clock import Clock
 from extproc.fleet.state import Fleet
 from extproc.gateway.catalog import Catalog
+from extproc.gateway.decisions import Decisions
 from extproc.gateway.exchange import Exchange
 from extproc.gateway.pipeline import Pipeline
 from extproc.gateway.sampler import Sampler
@@ -23,7 +24,9 @@ class Gateway:
         started_unix_s: what /v1/models reports as `created`.
         caches: whether any step may want to keep replies.
         observer: is told what becomes of requests.
+        decisions: where the latest are kept.
         wall: Unix time in seconds.
+        tells: whether the story of each request goes along to the access log.
     """
 
     def __init__(
@@ -38,7 +41,9 @@ class Gateway:
         *,
         caches: bool = False,
         observer: Observer | None = None,
+        decisions: Decisions | None = None,
         wall: Callable[[], float] = time.time,
+        tells: bool = False,
     ) -> None:
         self.catalog = catalog
         self.fleet = fleet
@@ -49,7 +54,9 @@ class Gateway:
         self.started_unix_s = started_unix_s
         self.caches = caches
         self.observer = observer or Nobody()
+        self.decisions = Decisions() if decisions is None else decisions  # an empty ring is falsy
         self.wall = wall
+        self.tells = tells
         self._run = secrets.token_hex(4)  # tickets of an earlier run of the processor mean nothing to this one
         self._exchanges = 0
 
@@ -59,8 +66,12 @@ class Gateway:
         Args:
             say: sends Envoy a message that is no answer.
         """
+        return Exchange(self, self.ticket(), say)
+
+    def ticket(self) -> str:
+        """A name for an exchange."""
         self._exchanges += 1
-        return Exchange(self, ticket=f"{self._run}-{self._exchanges:x}", say=say)
+        return f"{self._run}-{self._exchanges:x}"
 
     @property
     def ready(self) -> bool:
@@ -84,6 +95,14 @@ class Observer(Protocol):
         """An answer given before was looked for: `exact_hit`, `semantic_hit`, `miss` or `bypass`."""
         ...
 
+    def saved(self, cache: str, model: str, prompt_tokens: int, completion_tokens: int) -> None:
+        """An answer given before was given again, `exact` or `semantic`: no engine took so many tokens."""
+        ...
+
+    def first_token(self, endpoint: str, provider: str, model: str, ttft_s: float) -> None:
+        """The first token of a stream came so long after it was sent on."""
+        ...
+
     def refused(self, code: str, status: int, tenant: str) -> None:
         """The gateway answered with an error of its own."""
         ...
@@ -98,5 +117,38 @@ class Nobody:
     def looked_up(self, outcome: str) -> None:
         pass
 
+    def saved(self, cache: str, model: str, prompt_tokens: int, completion_tokens: int) -> None:
+        pass
+
+    def first_token(self, endpoint: str, provider: str, model: str, ttft_s: float) -> None:
+        pass
+
     def refused(self, code: str, status: int, tenant: str) -> None:
         pass
+
+
+class Observers:
+    """Several of them, as one."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
+
+    def decided(self, model: str, provider: str, upstream_model: str) -> None:
+        for each in self._observers:
+            each.decided(model, provider, upstream_model)
+
+    def looked_up(self, outcome: str) -> None:
+        for each in self._observers:
+            each.looked_up(outcome)
+
+    def saved(self, cache: str, model: str, prompt_tokens: int, completion_tokens: int) -> None:
+        for each in self._observers:
+            each.saved(cache, model, prompt_tokens, completion_tokens)
+
+    def first_token(self, endpoint: str, provider: str, model: str, ttft_s: float) -> None:
+        for each in self._observers:
+            each.first_token(endpoint, provider, model, ttft_s)
+
+    def refused(self, code: str, status: int, tenant: str) -> None:
+        for each in self._observers:
+            each.refused(code, status, tenant)

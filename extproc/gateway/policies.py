@@ -111,7 +111,7 @@ def _tenant_rules(settings: Settings, tenant: Tenant | None) -> Rules:
     limits, budget = settings.ratelimit, settings.budget
     on = limits is not None and limits.enabled
     own = tenant or Tenant(name=DEFAULT_TENANT)
-    rpm = (own.rpm or limits.default_rpm) if limits and on else None
+    rpm = (own.rpm or limits.default_rpm or None) if limits and on else None
     return Rules(
         rpm=rpm,
         burst=_burst(limits, rpm),

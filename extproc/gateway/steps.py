@@ -116,6 +116,7 @@ def _body(exchange: Exchange, target: Target) -> bytes | None:
     if hides_usage(request):
         options: Any = request.fields.get("stream_options")
         asked = {**(options if isinstance(options, dict) else {}), "include_usage": True}
+        asked.pop("continuous_usage_stats", None)  # which would then be in every event
         body, changed = set_field(body, "stream_options", asked), True
     return body if changed else None
 

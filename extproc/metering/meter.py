@@ -42,6 +42,7 @@ class Meter(NamedTuple):
     Args:
         prompt_tokens: as estimated; used where the engine tells nothing.
         bill: what was reserved; None where nothing is limited.
+        endpoint: path of the API that was asked.
     """
 
     model: str
@@ -51,11 +52,12 @@ class Meter(NamedTuple):
     prompt_tokens: int
     prices: Prices
     bill: Bill | None
+    endpoint: str = ""
 
     def pack(self) -> str:
         """As metadata: one scalar, which the access log returns as it was."""
         bill = self.bill.to_metadata() if self.bill else None
-        return orjson.dumps([*self[:-2], tuple(self.prices), bill]).decode()
+        return orjson.dumps([*self[:5], tuple(self.prices), bill, self.endpoint]).decode()
 
     @classmethod
     def unpack(cls, text: str) -> Meter:
@@ -64,9 +66,9 @@ class Meter(NamedTuple):
         Raises:
             ValueError: nothing that `pack` wrote.
         """
-        model, provider, tenant, stream, prompt_tokens, prices, bill = orjson.loads(text)
+        model, provider, tenant, stream, prompt_tokens, prices, bill, *endpoint = orjson.loads(text)
         bill = None if bill is None else Bill.from_metadata(bill)
-        return cls(model, provider, tenant, stream, prompt_tokens, Prices(*prices), bill)
+        return cls(model, provider, tenant, stream, prompt_tokens, Prices(*prices), bill, *endpoint[:1])
 
 
 def meter_of(text: str) -> Meter | None:

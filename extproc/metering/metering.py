@@ -38,6 +38,7 @@ class Metered:
 
     Args:
         estimated: whether the engine told no usage.
+        endpoint: path of the API that was asked.
     """
 
     model: str
@@ -50,6 +51,7 @@ class Metered:
     completion_tokens: int
     cost_nusd: int
     estimated: bool
+    endpoint: str = ""
 
 
 class Metering:
@@ -83,6 +85,7 @@ class Metering:
                 completion,
                 cost_nusd,
                 estimated,
+                meter.endpoint,
             )
         )
 

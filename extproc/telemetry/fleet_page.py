@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
-
 from extproc.fleet.replica import ReplicaState
 from extproc.fleet.state import Fleet
+from extproc.telemetry.instruments import Family, Reading, gauge
 
+_NO_FAULTS = {"impossible time": 0, "impossible usage": 0, "unmatched report": 0}
+"""Counted from the start, so that the first one is seen as a rise."""
 _Read = Callable[[Fleet, ReplicaState, float], float | None]
 
 _PER_REPLICA: tuple[tuple[str, str, _Read], ...] = (
@@ -71,35 +71,34 @@ _PER_REPLICA: tuple[tuple[str, str, _Read], ...] = (
 )
 
 
-class FleetPage(Collector):
-    """Collects from a fleet; to be called on the thread that applies its events.
+class FleetPage:
+    """Reads a fleet; to be called on the thread that applies its events.
 
     Args:
         now_s: the time on the clock of those events.
     """
 
+    title = "Fleet"
+
     def __init__(self, fleet: Fleet, now_s: Callable[[], float]) -> None:
         self._fleet = fleet
         self._now_s = now_s
 
-    def collect(self) -> Iterator[Metric]:
+    def families(self) -> Iterator[Family]:
         fleet, now_s = self._fleet, self._now_s()
-        yield GaugeMetricFamily(
-            "kvgate_inflight_requests", "Requests routed that have not ended.", value=fleet.outstanding
+        yield gauge("kvgate_inflight_requests", "Requests routed that have not ended.", fleet.outstanding)
+        yield gauge("kvgate_index_blocks", "Distinct fingerprint blocks in the cache index.", len(fleet.index))
+        yield Reading(
+            "kvgate_faults_total",
+            "counter",
+            "Reports and replies that could not be believed or matched, by kind.",
+            ("kind",),
+            [((kind,), count) for kind, count in sorted({**_NO_FAULTS, **fleet.faults}.items())],
         )
-        yield GaugeMetricFamily(
-            "kvgate_index_blocks", "Distinct fingerprint blocks in the cache index.", value=len(fleet.index)
-        )
-        faults = CounterMetricFamily(
-            "kvgate_faults", "Reports and replies that could not be believed or matched, by kind.", labels=["kind"]
-        )
-        for kind, count in sorted(fleet.faults.items()):
-            faults.add_metric([kind], count)
-        yield faults
         for name, text, read in _PER_REPLICA:
-            family = GaugeMetricFamily(name, text, labels=["replica"])
+            samples = []
             for state in fleet.replicas.values():
                 value = read(fleet, state, now_s)
                 if value is not None:
-                    family.add_metric([state.name], value)
-            yield family
+                    samples.append(((state.name,), value))
+            yield Reading(name, "gauge", text, ("replica",), samples)

@@ -55,7 +55,8 @@ async def metrics(gateway: Gateway) -> dict[str, float]:
     found: dict[str, float] = {}
     for family in text_string_to_metric_families(page):
         for sample in family.samples:
-            found[sample.name] = found.get(sample.name, 0) + sample.value
+            if not sample.name.startswith("process_"):
+                found[sample.name] = found.get(sample.name, 0) + sample.value
     return found
 
 

@@ -28,9 +28,9 @@ START = Epoch()
 class Instance:
     """One gateway: its link, its store, its cache."""
 
-    def __init__(self, url: str, wait_s: float, timeout_s: float) -> None:
+    def __init__(self, url: str, wait_s: float, timeout_s: float, renew_s: float) -> None:
         self.link = RedisLink(url, MonotonicClock(), timeout_s=timeout_s)
-        self.store = RedisStore(self.link, max_answer_bytes=100_000, max_waiting_bytes=300_000)
+        self.store = RedisStore(self.link, max_answer_bytes=100_000, max_waiting_bytes=300_000, renew_s=renew_s)
         settings = ExactSettings(wait_s=wait_s, poll_s=0.01)
         self.cache = ExactCache(self.store, MonotonicClock(), settings, leases=self.store)
 
@@ -56,8 +56,10 @@ class Instance:
 
 
 @asynccontextmanager
-async def instance(url: str, wait_s: float = 20.0, timeout_s: float = 5.0) -> AsyncIterator[Instance]:
-    one = Instance(url, wait_s, timeout_s)
+async def instance(
+    url: str, wait_s: float = 20.0, timeout_s: float = 5.0, renew_s: float = 1.0
+) -> AsyncIterator[Instance]:
+    one = Instance(url, wait_s, timeout_s, renew_s)
     writing = asyncio.create_task(one.store.run())
     try:
         yield one
@@ -197,6 +199,30 @@ async def test_a_leading_instance_that_died_holds_the_others_up_no_longer_than_i
     async with instance(redis.url, wait_s=0.2) as dead, instance(redis.url) as alive:
         await dead.lead()
         assert isinstance(await alive.look_up(), Lead)
+
+
+async def test_the_lease_of_an_instance_that_died_is_soon_free(redis: RedisServer) -> None:
+    async with instance(redis.url, renew_s=0.05) as dying:
+        await dying.lead()
+    async with instance(redis.url, wait_s=600) as alive:
+        assert isinstance(await alive.look_up(), Lead)
+
+
+async def test_an_instance_keeps_its_lease_for_as_long_as_the_answer_takes(redis: RedisServer, other: Instance) -> None:
+    async with instance(redis.url, renew_s=0.2) as slow:
+        lead = await slow.lead()
+        waiting = asyncio.create_task(other.look_up())
+        (lease,) = await slow.link.client.keys(b"kvgate:lease:*")
+        before_ms, renewals = 600, 0
+        while renewals < 3:
+            left_ms = await slow.link.client.pttl(lease)
+            assert left_ms > 0
+            renewals += left_ms > before_ms
+            before_ms = left_ms
+            await asyncio.sleep(0.01)
+        assert not waiting.done()
+        finish(lead)
+        assert isinstance(await waiting, Hit)
 
 
 async def test_a_client_that_goes_away_while_its_instance_waits_leaves_no_lease(

@@ -83,17 +83,31 @@ async def test_when_there_is_nothing_to_share_all_go_at_once() -> None:
 
 
 async def test_after_three_leaders_that_failed_nobody_waits_for_a_fourth() -> None:
-    flights = SingleFlight(ManualClock())
+    clock = ManualClock()
+    flights = SingleFlight(clock)
     leader = lead(flights)
     followers = [follow(flights) for _ in range(9)]
     for _ in range(2):
+        clock.advance(1)
         leader.failed()
         await settle()
         (leader,) = led(followers)
         followers = [task for task in followers if not task.done()]
+    clock.advance(1)
     leader.failed()
     assert await asyncio.gather(*followers) == [None] * 7
     assert len(flights) == 0
+
+
+async def test_however_many_leaders_fail_at_once_the_next_one_leads() -> None:
+    flights = SingleFlight(ManualClock())
+    leader = lead(flights)
+    followers = [follow(flights) for _ in range(9)]
+    while followers:
+        leader.failed()
+        await settle()
+        (leader,) = led(followers)
+        followers = [task for task in followers if not task.done()]
 
 
 async def test_one_who_waited_too_long_goes_and_holds_up_nobody() -> None:

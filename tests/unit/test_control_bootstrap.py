@@ -80,7 +80,7 @@ def test_the_settings_are_in_the_bootstrap(tmp_path: Path) -> None:
 
 def test_operations_are_on_loopback_unless_told_otherwise(tmp_path: Path) -> None:
     default = rendered(tmp_path)["static_resources"]["listeners"][-1]
-    told = rendered(tmp_path, operations={"host": "10.0.0.1", "port": 99})["static_resources"]["listeners"][-1]
+    told = rendered(tmp_path, operations={"host": "10.0.0.1", "port": 99, "token": "for-tests"})["static_resources"]["listeners"][-1]
     assert default["address"]["socket_address"] == {"address": "127.0.0.1", "port_value": 8081}
     assert told["address"]["socket_address"] == {"address": "10.0.0.1", "port_value": 99}
 
@@ -98,7 +98,12 @@ def test_with_authentication_nothing_passes_a_processor_that_is_down(
     tmp_path: Path, auth: bool, fails_open: bool
 ) -> None:
     manager = connection_manager(rendered(tmp_path, auth={"enabled": auth, "api_keys": [{"key": "k"}]}))
-    assert manager["http_filters"][1]["typed_config"]["failure_mode_allow"] is fails_open
+    routes = manager["route_config"]["virtual_hosts"][0]["routes"]
+    names = [route["name"] for route in routes]
+    closed = routes[names.index("closed")]
+    assert names.index("chosen") < names.index("closed") < names.index("ready") < names.index("kv-blind")
+    assert closed["match"]["headers"] == [{"name": "x-kvgate-cluster", "present_match": fails_open}]
+    assert closed["direct_response"] == {"status": 503}
 
 
 def test_envoy_has_the_whole_definition_of_the_admin_api(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from extproc.cli import main
-from extproc.explain import as_table, read_body
+from extproc.console.explain import as_table, read_body
 
 LINE: dict[str, Any] = {
     "name": "r0",
@@ -75,7 +75,7 @@ def test_what_is_not_json_is_said_so_with_its_place(tmp_path: Path) -> None:
 def test_without_a_gateway_it_says_where_it_looked(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, listen: str | None
 ) -> None:
-    monkeypatch.setattr("extproc.explain.CONNECT_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("extproc.console.link.CONNECT_TIMEOUT_S", 0.2)
     config = tmp_path / "kvgate.yaml"
     config.write_text(f"processor: {{run_dir: {tmp_path}{f', listen: {listen!r}' if listen else ''}}}\n")
     (tmp_path / "request.json").write_text("{}")

@@ -69,6 +69,8 @@ class Bench:
         self.decisions: list[tuple[str, str, str]] = []
         self.refusals: list[tuple[str, int, str]] = []
         self.look_ups: list[str] = []
+        self.savings: list[tuple[str, str, int, int]] = []
+        self.first_tokens: list[tuple[str, str, str, float]] = []
         self.gateway = Gateway(
             Catalog(directory(layout, routing, ADDRESSES, settings)),
             self.fleet,
@@ -89,6 +91,12 @@ class Bench:
 
     def looked_up(self, outcome: str) -> None:
         self.look_ups.append(outcome)
+
+    def saved(self, cache: str, model: str, prompt_tokens: int, completion_tokens: int) -> None:
+        self.savings.append((cache, model, prompt_tokens, completion_tokens))
+
+    def first_token(self, endpoint: str, provider: str, model: str, ttft_s: float) -> None:
+        self.first_tokens.append((endpoint, provider, model, ttft_s))
 
     async def headers(
         self,

@@ -8,7 +8,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from extproc.fleet.events import CapacityReported, ReplicaDown, Usage
 from extproc.fleet.outcome import Outcome
-from extproc.telemetry.fleet_page import FleetPage
 from extproc.telemetry.metrics import Metrics
 from tests.unit.say import chain, fleet_of, routed, served
 
@@ -107,7 +106,7 @@ def test_counts_that_cannot_be_believed_are_not_added_up() -> None:
 
 def test_the_fleet_is_read_at_the_scrape() -> None:
     metrics, fleet = Metrics(lambda: 64), fleet_of("a", "b")
-    metrics.watch(FleetPage(fleet, lambda: 0.0))
+    metrics.watch_fleet(fleet, lambda: 0.0)
     fleet.apply(CapacityReported(0.0, "a", 5000))
     fleet.apply(routed("t", "a", chain(1, 2, 3)))
     busy = scraped(metrics)
@@ -126,25 +125,25 @@ def test_the_fleet_is_read_at_the_scrape() -> None:
 
 def test_a_replica_that_is_gone_leaves_no_series() -> None:
     metrics, fleet = Metrics(lambda: 64), fleet_of("a", "b")
-    metrics.watch(FleetPage(fleet, lambda: 0.0))
+    metrics.watch_fleet(fleet, lambda: 0.0)
     fleet.apply(ReplicaDown(0.0, "a"))
     assert not [series for series in scraped(metrics) if "a" in series]
 
 
 def test_faults_are_counted_by_kind() -> None:
     metrics, fleet = Metrics(lambda: 64), fleet_of("a")
-    metrics.watch(FleetPage(fleet, lambda: 0.0))
+    metrics.watch_fleet(fleet, lambda: 0.0)
     fleet.apply(served("nobody's", "a"))
     assert scraped(metrics)["kvgate_faults_total", "unmatched report"] == 1
 
 
 def test_every_metric_says_what_it_is_and_nothing_has_a_time_of_birth() -> None:
     metrics, fleet = Metrics(lambda: 64), fleet_of("a")
-    metrics.watch(FleetPage(fleet, lambda: 0.0))
+    metrics.watch_fleet(fleet, lambda: 0.0)
     metrics.observe(OUTCOME)
     families = list(text_string_to_metric_families(metrics.exposition().decode()))
     for family in families:
-        assert family.name.startswith("kvgate_")
+        assert family.name.startswith(("kvgate_", "gen_ai_", "process_"))
         assert family.documentation[0].isupper()
         assert not family.name.endswith("_created")
 
@@ -152,4 +151,4 @@ def test_every_metric_says_what_it_is_and_nothing_has_a_time_of_birth() -> None:
 def test_two_processors_in_one_process_do_not_share_metrics() -> None:
     first, second = Metrics(lambda: 64), Metrics(lambda: 64)
     first.observe(OUTCOME)
-    assert scraped(second) == scraped(Metrics(lambda: 64))
+    assert scraped(second).keys() == scraped(Metrics(lambda: 64)).keys() != scraped(first).keys()

@@ -45,6 +45,121 @@ class AdminStub(object):
                 request_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.MetricsRequest.SerializeToString,
                 response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
+        self.GetStatus = channel.unary_unary(
+                '/kvgate.admin.v1.Admin/GetStatus',
+                request_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.GetStatusRequest.SerializeToString,
+                response_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.Status.FromString,
+                _registered_method=True)
+        self.GetStats = channel.unary_unary(
+                '/kvgate.admin.v1.Admin/GetStats',
+                request_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.GetStatsRequest.SerializeToString,
+                response_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.Stats.FromString,
+                _registered_method=True)
+        self.ListReplicas = channel.unary_unary(
+                '/kvgate.admin.v1.Admin/ListReplicas',
+                request_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.ListReplicasRequest.SerializeToString,
+                response_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.Replicas.FromString,
+                _registered_method=True)
+        self.WatchReplicas = channel.unary_stream(
+                '/kvgate.admin.v1.Admin/WatchReplicas',
+                request_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.WatchReplicasRequest.SerializeToString,
+                response_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.Replicas.FromString,
+                _registered_method=True)
+        self.AddReplica = channel.unary_unary(
+                '/kvgate.admin.v1.Admin/AddReplica',
+                request_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.AddReplicaRequest.SerializeToString,
+                response_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.Replica.FromString,
+                _registered_method=True)
+        self.RemoveReplica = channel.unary_unary(
+                '/kvgate.admin.v1.Admin/RemoveReplica',
+                request_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.RemoveReplicaRequest.SerializeToString,
+                response_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.Replica.FromString,
+                _registered_method=True)
+        self.DrainReplica = channel.unary_unary(
+                '/kvgate.admin.v1.Admin/DrainReplica',
+                request_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.DrainReplicaRequest.SerializeToString,
+                response_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.Replica.FromString,
+                _registered_method=True)
+        self.UndrainReplica = channel.unary_unary(
+                '/kvgate.admin.v1.Admin/UndrainReplica',
+                request_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.UndrainReplicaRequest.SerializeToString,
+                response_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.Replica.FromString,
+                _registered_method=True)
+        self.SetReplicaWeight = channel.unary_unary(
+                '/kvgate.admin.v1.Admin/SetReplicaWeight',
+                request_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.SetReplicaWeightRequest.SerializeToString,
+                response_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.Replica.FromString,
+                _registered_method=True)
+        self.ListDecisions = channel.unary_unary(
+                '/kvgate.admin.v1.Admin/ListDecisions',
+                request_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.ListDecisionsRequest.SerializeToString,
+                response_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.Decisions.FromString,
+                _registered_method=True)
+        self.GetDecision = channel.unary_unary(
+                '/kvgate.admin.v1.Admin/GetDecision',
+                request_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.GetDecisionRequest.SerializeToString,
+                response_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.Decision.FromString,
+                _registered_method=True)
+        self.ListTenants = channel.unary_unary(
+                '/kvgate.admin.v1.Admin/ListTenants',
+                request_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.ListTenantsRequest.SerializeToString,
+                response_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.Tenants.FromString,
+                _registered_method=True)
+        self.ResetTenant = channel.unary_unary(
+                '/kvgate.admin.v1.Admin/ResetTenant',
+                request_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.ResetTenantRequest.SerializeToString,
+                response_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.Tenant.FromString,
+                _registered_method=True)
+        self.GetCaches = channel.unary_unary(
+                '/kvgate.admin.v1.Admin/GetCaches',
+                request_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.GetCachesRequest.SerializeToString,
+                response_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.Caches.FromString,
+                _registered_method=True)
+        self.FlushCaches = channel.unary_unary(
+                '/kvgate.admin.v1.Admin/FlushCaches',
+                request_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.FlushCachesRequest.SerializeToString,
+                response_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.FlushCachesResponse.FromString,
+                _registered_method=True)
+        self.GetConfig = channel.unary_unary(
+                '/kvgate.admin.v1.Admin/GetConfig',
+                request_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.GetConfigRequest.SerializeToString,
+                response_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.Config.FromString,
+                _registered_method=True)
+        self.ReloadConfig = channel.unary_unary(
+                '/kvgate.admin.v1.Admin/ReloadConfig',
+                request_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.ReloadConfigRequest.SerializeToString,
+                response_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.ReloadConfigResponse.FromString,
+                _registered_method=True)
+        self.ValidateConfig = channel.unary_unary(
+                '/kvgate.admin.v1.Admin/ValidateConfig',
+                request_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.ValidateConfigRequest.SerializeToString,
+                response_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.ValidateConfigResponse.FromString,
+                _registered_method=True)
+        self.GetIndex = channel.unary_unary(
+                '/kvgate.admin.v1.Admin/GetIndex',
+                request_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.GetIndexRequest.SerializeToString,
+                response_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.Index.FromString,
+                _registered_method=True)
+        self.DumpIndex = channel.unary_unary(
+                '/kvgate.admin.v1.Admin/DumpIndex',
+                request_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.DumpIndexRequest.SerializeToString,
+                response_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.IndexDump.FromString,
+                _registered_method=True)
+        self.GetOpenApi = channel.unary_unary(
+                '/kvgate.admin.v1.Admin/GetOpenApi',
+                request_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.GetOpenApiRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.GetDocs = channel.unary_unary(
+                '/kvgate.admin.v1.Admin/GetDocs',
+                request_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.GetDocsRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.GetDashboard = channel.unary_unary(
+                '/kvgate.admin.v1.Admin/GetDashboard',
+                request_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.GetDashboardRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
 
 
 class AdminServicer(object):
@@ -66,6 +181,197 @@ class AdminServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetStatus(self, request, context):
+        """How the gateway is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetStats(self, request, context):
+        """What it has done since it was started.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReplicas(self, request, context):
+        """The replicas, as the gateway believes them to be.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchReplicas(self, request, context):
+        """The replicas again and again, a line of JSON each time, until the caller hangs up.
+
+        INVALID_ARGUMENT: an interval that is too short or too long. RESOURCE_EXHAUSTED: too many are watching.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddReplica(self, request, context):
+        """Adds a replica to a provider. It gets requests as soon as it has answered on its health page.
+
+        This and the changes below lie over the configuration file: they stay when the file is read again, and are gone when the
+        gateway is started again.
+
+        INVALID_ARGUMENT: the URL, name or weight cannot be used. NOT_FOUND: no such provider. ALREADY_EXISTS: the name or the
+        address is taken. FAILED_PRECONDITION: the provider serves no model.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveReplica(self, request, context):
+        """Takes a replica out. What runs there ends well; its cache is forgotten.
+
+        NOT_FOUND: no such replica. FAILED_PRECONDITION: the last one of its provider, or the last one that serves a model.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DrainReplica(self, request, context):
+        """Lets a replica finish what it has, and sends it nothing new.
+
+        NOT_FOUND: no such replica. FAILED_PRECONDITION: the last one that serves a model.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndrainReplica(self, request, context):
+        """Gives a draining replica requests again.
+
+        NOT_FOUND: no such replica.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetReplicaWeight(self, request, context):
+        """Changes a replica's share of traffic under the strategies that go by weight.
+
+        NOT_FOUND: no such replica. INVALID_ARGUMENT: not above zero.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDecisions(self, request, context):
+        """The latest decisions, newest first. At most 10,000 are kept, and nothing of what was in a prompt.
+
+        INVALID_ARGUMENT: a limit above 1000.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDecision(self, request, context):
+        """One decision with its receipt.
+
+        NOT_FOUND: it is not kept any more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTenants(self, request, context):
+        """Tenants: those of the configuration, and those that have spent something.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResetTenant(self, request, context):
+        """Forgets what a tenant has spent in this window, and fills its buckets.
+
+        NOT_FOUND: no such tenant. UNAVAILABLE: Redis cannot be asked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCaches(self, request, context):
+        """The response caches.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FlushCaches(self, request, context):
+        """Forgets cached answers, on all instances that share the store.
+
+        NOT_FOUND: no such scope. FAILED_PRECONDITION: nothing is cached here. UNAVAILABLE: Redis cannot be asked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetConfig(self, request, context):
+        """The configuration in force, changes over admin included. Secrets are masked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReloadConfig(self, request, context):
+        """Reads the configuration file again, whether it has changed or not.
+
+        FAILED_PRECONDITION: it is not valid; the message says why, and everything stays as it was.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ValidateConfig(self, request, context):
+        """Checks a configuration without using it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetIndex(self, request, context):
+        """What the caches of the replicas are believed to hold.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DumpIndex(self, request, context):
+        """The index itself, as far as the limit goes: hashes and who holds them, never a prompt.
+
+        INVALID_ARGUMENT: a limit above 10000.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetOpenApi(self, request, context):
+        """This API as an OpenAPI document.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDocs(self, request, context):
+        """A page that shows the OpenAPI document.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDashboard(self, request, context):
+        """The dashboard and its files.
+
+        NOT_FOUND: no such file.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +383,121 @@ def add_AdminServicer_to_server(servicer, server):
             'Metrics': grpc.unary_unary_rpc_method_handler(
                     servicer.Metrics,
                     request_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.MetricsRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'GetStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatus,
+                    request_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.GetStatusRequest.FromString,
+                    response_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.Status.SerializeToString,
+            ),
+            'GetStats': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStats,
+                    request_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.GetStatsRequest.FromString,
+                    response_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.Stats.SerializeToString,
+            ),
+            'ListReplicas': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReplicas,
+                    request_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.ListReplicasRequest.FromString,
+                    response_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.Replicas.SerializeToString,
+            ),
+            'WatchReplicas': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchReplicas,
+                    request_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.WatchReplicasRequest.FromString,
+                    response_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.Replicas.SerializeToString,
+            ),
+            'AddReplica': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddReplica,
+                    request_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.AddReplicaRequest.FromString,
+                    response_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.Replica.SerializeToString,
+            ),
+            'RemoveReplica': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveReplica,
+                    request_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.RemoveReplicaRequest.FromString,
+                    response_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.Replica.SerializeToString,
+            ),
+            'DrainReplica': grpc.unary_unary_rpc_method_handler(
+                    servicer.DrainReplica,
+                    request_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.DrainReplicaRequest.FromString,
+                    response_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.Replica.SerializeToString,
+            ),
+            'UndrainReplica': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndrainReplica,
+                    request_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.UndrainReplicaRequest.FromString,
+                    response_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.Replica.SerializeToString,
+            ),
+            'SetReplicaWeight': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetReplicaWeight,
+                    request_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.SetReplicaWeightRequest.FromString,
+                    response_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.Replica.SerializeToString,
+            ),
+            'ListDecisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDecisions,
+                    request_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.ListDecisionsRequest.FromString,
+                    response_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.Decisions.SerializeToString,
+            ),
+            'GetDecision': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDecision,
+                    request_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.GetDecisionRequest.FromString,
+                    response_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.Decision.SerializeToString,
+            ),
+            'ListTenants': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTenants,
+                    request_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.ListTenantsRequest.FromString,
+                    response_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.Tenants.SerializeToString,
+            ),
+            'ResetTenant': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResetTenant,
+                    request_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.ResetTenantRequest.FromString,
+                    response_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.Tenant.SerializeToString,
+            ),
+            'GetCaches': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCaches,
+                    request_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.GetCachesRequest.FromString,
+                    response_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.Caches.SerializeToString,
+            ),
+            'FlushCaches': grpc.unary_unary_rpc_method_handler(
+                    servicer.FlushCaches,
+                    request_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.FlushCachesRequest.FromString,
+                    response_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.FlushCachesResponse.SerializeToString,
+            ),
+            'GetConfig': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetConfig,
+                    request_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.GetConfigRequest.FromString,
+                    response_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.Config.SerializeToString,
+            ),
+            'ReloadConfig': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReloadConfig,
+                    request_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.ReloadConfigRequest.FromString,
+                    response_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.ReloadConfigResponse.SerializeToString,
+            ),
+            'ValidateConfig': grpc.unary_unary_rpc_method_handler(
+                    servicer.ValidateConfig,
+                    request_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.ValidateConfigRequest.FromString,
+                    response_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.ValidateConfigResponse.SerializeToString,
+            ),
+            'GetIndex': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetIndex,
+                    request_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.GetIndexRequest.FromString,
+                    response_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.Index.SerializeToString,
+            ),
+            'DumpIndex': grpc.unary_unary_rpc_method_handler(
+                    servicer.DumpIndex,
+                    request_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.DumpIndexRequest.FromString,
+                    response_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.IndexDump.SerializeToString,
+            ),
+            'GetOpenApi': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetOpenApi,
+                    request_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.GetOpenApiRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'GetDocs': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDocs,
+                    request_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.GetDocsRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'GetDashboard': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDashboard,
+                    request_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.GetDashboardRequest.FromString,
                     response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
     }
@@ -133,6 +554,627 @@ class Admin(object):
             target,
             '/kvgate.admin.v1.Admin/Metrics',
             kvgate_dot_admin_dot_v1_dot_admin__pb2.MetricsRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kvgate.admin.v1.Admin/GetStatus',
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.GetStatusRequest.SerializeToString,
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.Status.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStats(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kvgate.admin.v1.Admin/GetStats',
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.GetStatsRequest.SerializeToString,
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.Stats.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReplicas(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kvgate.admin.v1.Admin/ListReplicas',
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.ListReplicasRequest.SerializeToString,
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.Replicas.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchReplicas(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/kvgate.admin.v1.Admin/WatchReplicas',
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.WatchReplicasRequest.SerializeToString,
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.Replicas.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddReplica(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kvgate.admin.v1.Admin/AddReplica',
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.AddReplicaRequest.SerializeToString,
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.Replica.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveReplica(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kvgate.admin.v1.Admin/RemoveReplica',
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.RemoveReplicaRequest.SerializeToString,
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.Replica.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DrainReplica(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kvgate.admin.v1.Admin/DrainReplica',
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.DrainReplicaRequest.SerializeToString,
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.Replica.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndrainReplica(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kvgate.admin.v1.Admin/UndrainReplica',
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.UndrainReplicaRequest.SerializeToString,
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.Replica.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetReplicaWeight(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kvgate.admin.v1.Admin/SetReplicaWeight',
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.SetReplicaWeightRequest.SerializeToString,
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.Replica.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDecisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kvgate.admin.v1.Admin/ListDecisions',
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.ListDecisionsRequest.SerializeToString,
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.Decisions.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDecision(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kvgate.admin.v1.Admin/GetDecision',
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.GetDecisionRequest.SerializeToString,
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.Decision.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTenants(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kvgate.admin.v1.Admin/ListTenants',
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.ListTenantsRequest.SerializeToString,
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.Tenants.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResetTenant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kvgate.admin.v1.Admin/ResetTenant',
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.ResetTenantRequest.SerializeToString,
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.Tenant.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCaches(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kvgate.admin.v1.Admin/GetCaches',
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.GetCachesRequest.SerializeToString,
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.Caches.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FlushCaches(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kvgate.admin.v1.Admin/FlushCaches',
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.FlushCachesRequest.SerializeToString,
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.FlushCachesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetConfig(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kvgate.admin.v1.Admin/GetConfig',
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.GetConfigRequest.SerializeToString,
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.Config.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReloadConfig(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kvgate.admin.v1.Admin/ReloadConfig',
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.ReloadConfigRequest.SerializeToString,
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.ReloadConfigResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ValidateConfig(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kvgate.admin.v1.Admin/ValidateConfig',
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.ValidateConfigRequest.SerializeToString,
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.ValidateConfigResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetIndex(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kvgate.admin.v1.Admin/GetIndex',
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.GetIndexRequest.SerializeToString,
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.Index.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DumpIndex(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kvgate.admin.v1.Admin/DumpIndex',
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.DumpIndexRequest.SerializeToString,
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.IndexDump.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetOpenApi(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kvgate.admin.v1.Admin/GetOpenApi',
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.GetOpenApiRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDocs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kvgate.admin.v1.Admin/GetDocs',
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.GetDocsRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDashboard(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kvgate.admin.v1.Admin/GetDashboard',
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.GetDashboardRequest.SerializeToString,
             google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from extproc.config.topology import Replica
-from extproc.fleet.events import HostTierReported, ReplicaDown, ReplicaUp
+from extproc.fleet.events import HostTierReported, ReplicaDown, ReplicaDraining, ReplicaUp
 from extproc.fleet.replica import ReplicaState
 
 
 def changes(
     before: Mapping[str, ReplicaState], after: Mapping[str, Replica], at_s: float
-) -> list[ReplicaDown | ReplicaUp | HostTierReported]:
+) -> list[ReplicaDown | ReplicaUp | ReplicaDraining | HostTierReported]:
     """The events that make of the fleet what the configuration says; replicas that stay as they are have none.
 
     >>> old = {"a": ReplicaState("a"), "b": ReplicaState("b")}
@@ -23,10 +23,20 @@ def changes(
     """
     gone = [ReplicaDown(at_s, name) for name in before if name not in after]
     come = [ReplicaUp(at_s, name, proven=False) for name in after if name not in before]
+    back = [
+        ReplicaUp(at_s, name, proven=state.proven)
+        for name, state in before.items()
+        if state.draining and name in after and not after[name].draining
+    ]
+    drained = [
+        ReplicaDraining(at_s, name)
+        for name, replica in after.items()
+        if replica.draining and not (name in before and before[name].draining)
+    ]
     known = {name: state.host_tier for name, state in before.items()}
     tiers = [
         HostTierReported(at_s, name, replica.host_tier)
         for name, replica in after.items()
         if replica.host_tier != known.get(name)
     ]
-    return [*come, *tiers, *gone]
+    return [*come, *back, *drained, *tiers, *gone]

@@ -1,0 +1,234 @@
+"""The replicas as an operator sees and changes them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from extproc.admin.errors import Invalid, NotFound, NotNow, Taken
+from extproc.admin.v1 import admin_pb2 as pb
+from extproc.clock import Clock
+from extproc.config import settings as configured
+from extproc.config.addresses import Origin, address_of, origins_of
+from extproc.config.complaints import complaints
+from extproc.config.errors import ConfigError
+from extproc.config.overlay import Addition, Overlay
+from extproc.config.topology import Replica, Topology, host_port
+from extproc.fleet.state import Fleet
+from extproc.gateway.decisions import Decisions
+from extproc.operations.live import Configuration, LiveConfiguration
+
+_HEAVIEST = 1e6
+
+
+@dataclass(slots=True)
+class Placement:
+    """Where a replica stands in the configuration."""
+
+    replica: Replica
+    provider: str
+    pools: list[str] = field(default_factory=list)
+    models: list[str] = field(default_factory=list)
+
+
+def placements(configuration: Configuration) -> dict[str, Placement]:
+    """Of all replicas of a configuration, by name."""
+    found: dict[str, Placement] = {}
+    origins: Mapping[str, tuple[Origin, ...]] = origins_of(configuration.settings)
+    for provider, group in origins.items():
+        for origin in group:
+            found.setdefault(origin.replica.name, Placement(origin.replica, provider))
+    for model in configuration.topology.models.values():
+        for target in model.targets:
+            for replica in target.pool.replicas:
+                placement = found[replica.name]
+                if target.pool.name not in placement.pools:
+                    placement.pools.append(target.pool.name)
+                if model.name not in placement.models:
+                    placement.models.append(model.name)
+    return found
+
+
+class Replicas:
+    """See `admin.parts.Replicas`."""
+
+    def __init__(self, live: LiveConfiguration, fleet: Fleet, decisions: Decisions, clock: Clock) -> None:
+        self._live = live
+        self._fleet = fleet
+        self._decisions = decisions
+        self._clock = clock
+        self._placed: tuple[Configuration, dict[str, Placement]] | None = None
+
+    def list(self) -> pb.Replicas:
+        return pb.Replicas(replicas=[*self._present(), *self._removed()])
+
+    async def add(self, request: pb.AddReplicaRequest) -> pb.Replica:
+        replica = _replica(request)
+        addition = Addition(request.provider, replica)
+        current = self._live.current
+        provider = next((each for each in current.settings.providers if each.name == request.provider), None)
+        if provider is None:
+            known = ", ".join(each.name for each in current.settings.providers)
+            raise NotFound(f"No provider is named {request.provider!r}; there are: {known}.")
+        if not any(each.provider == provider.name for model in current.settings.models for each in model.deployments):
+            raise NotNow(f"Provider {provider.name!r} serves no model: a replica of it would get no requests.")
+        address = address_of(replica.url)
+        for name, placed in self._placements().items():
+            if name == addition.name:
+                raise Taken(f"A replica is named {name!r} already.")
+            if (placed.replica.host, placed.replica.port) == address:
+                raise Taken(f"The replica at {host_port(*address)} is there already, as {name!r}.")
+        await self._change(lambda overlay: overlay.with_added(addition))
+        return self._view(addition.name)
+
+    async def remove(self, request: pb.RemoveReplicaRequest) -> pb.Replica:
+        self._find(request.name)
+        if not request.force:
+            self._refuse_if_last(request.name)
+        view = self._view(request.name)
+        await self._change(lambda overlay: overlay.with_removed(request.name))
+        view.state = "removed"
+        return view
+
+    async def drain(self, request: pb.DrainReplicaRequest) -> pb.Replica:
+        placement = self._find(request.name)
+        if not placement.replica.draining:
+            if not request.force:
+                self._refuse_if_last(request.name)
+            await self._change(lambda overlay: overlay.with_draining(request.name, True))
+        return self._view(request.name)
+
+    async def undrain(self, request: pb.UndrainReplicaRequest) -> pb.Replica:
+        if self._find(request.name).replica.draining:
+            await self._change(lambda overlay: overlay.with_draining(request.name, False))
+        return self._view(request.name)
+
+    async def set_weight(self, request: pb.SetReplicaWeightRequest) -> pb.Replica:
+        self._find(request.name)
+        if not (math.isfinite(request.weight) and 0 < request.weight <= _HEAVIEST):
+            raise Invalid(f"weight must be above 0 and at most {_HEAVIEST:g}.")
+        await self._change(lambda overlay: overlay.with_weight(request.name, request.weight))
+        return self._view(request.name)
+
+    async def _change(self, changed: Callable[[Overlay], Overlay]) -> None:
+        try:
+            await self._live.change(changed)
+        except ConfigError as error:
+            raise NotNow("; ".join(problem.text for problem in error.problems)) from None
+        except ValueError as error:
+            raise NotNow(str(error)) from None
+
+    def _refuse_if_last(self, name: str) -> None:
+        alone = served_by_alone(self._live.current.topology, name)
+        if alone:
+            raise NotNow(f"Nobody else serves {', '.join(alone)}; with force, that model has no replica left.")
+
+    def _placements(self) -> dict[str, Placement]:
+        current = self._live.current
+        if self._placed is None or self._placed[0] is not current:
+            self._placed = current, placements(current)
+        return self._placed[1]
+
+    def _find(self, name: str) -> Placement:
+        placement = self._placements().get(name)
+        if placement is None:
+            raise NotFound(f"No replica is named {name!r}.")
+        return placement
+
+    def _present(self) -> Iterator[pb.Replica]:
+        for name in self._placements():
+            yield self._view(name)
+
+    def _removed(self) -> Iterator[pb.Replica]:
+        removed = self._live.overlay.removed - self._placements().keys()
+        if removed:
+            for name, placement in placements(self._live.file).items():
+                if name in removed:
+                    yield _placed(name, placement, state="removed", origin="config", changed=True)
+
+    def _view(self, name: str) -> pb.Replica:
+        placement, overlay = self._placements()[name], self._live.overlay
+        state = self._fleet.replicas.get(name)
+        view = _placed(
+            name,
+            placement,
+            state="in_doubt",
+            origin="admin" if any(each.name == name for each in overlay.added) else "config",
+            changed=name in overlay.draining or name in overlay.weights,
+        )
+        if state is None:
+            return view  # of a provider that serves no model
+        now_s, index, lately = self._clock.now(), self._fleet.index, self._decisions.lately(name)
+        tier = index.tier(name)
+        view.state = "draining" if state.draining else "serving" if state.proven else "in_doubt"
+        view.inflight = state.inflight
+        view.others_inflight = state.busy(now_s) - state.inflight
+        view.wait_s = state.wait_s(now_s)
+        view.queued_tokens = state.queued_tokens
+        view.prefill_tokens_per_s = state.speed.tokens_per_s
+        view.base_s = state.speed.base_s
+        view.index_tokens = index.tokens(name)
+        view.capacity_tokens = state.capacity.tokens or 0
+        view.host_tier_tokens = tier.tokens if tier else 0
+        view.kv_usage = state.kv_usage
+        view.routed = state.routed
+        view.failures = state.failures
+        view.latency_s = state.latency_s or 0.0
+        view.warm_share = lately.warm_share
+        view.recent_ttft_s.extend(lately.ttft_s)
+        return view
+
+
+def served_by_alone(topology: Topology, name: str) -> list[str]:
+    """Models that no other replica serves which does not drain."""
+    alone = []
+    for model in topology.models.values():
+        replicas = [replica for target in model.targets for replica in target.pool.replicas]
+        serving = {replica.name for replica in replicas if not replica.draining}
+        if serving == {name}:
+            alone.append(model.name)
+    return alone
+
+
+def _replica(request: pb.AddReplicaRequest) -> configured.Replica:
+    """What is to be added, named.
+
+    Raises:
+        Invalid: it cannot be used.
+    """
+    if not request.provider:
+        raise Invalid("provider is required.")
+    values: dict[str, Any] = {"url": request.url, "weight": request.weight or 1.0, "name": request.name or None}
+    try:
+        replica = configured.Replica.model_validate(values)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False)
+        problems = complaints(faults, configured.Replica, {(key,) for key in values})
+        raise Invalid("; ".join(problem.write(None) for problem in problems) + ".") from None
+    url = replica.url
+    if url.username or url.password or url.query or url.fragment:
+        raise Invalid("url: must not hold credentials, a query or a fragment.")
+    if replica.weight > _HEAVIEST:
+        raise Invalid(f"weight: must be at most {_HEAVIEST:g}.")
+    name = replica.name or host_port(*address_of(url))
+    return replica.model_copy(update={"name": name})
+
+
+def _placed(name: str, placement: Placement, *, state: str, origin: str, changed: bool) -> pb.Replica:
+    replica = placement.replica
+    _from: dict[str, Any] = {"from": origin}  # a keyword of Python
+    return pb.Replica(
+        name=name,
+        address=host_port(replica.host, replica.port),
+        pool=",".join(placement.pools),
+        provider=placement.provider,
+        models=placement.models,
+        state=state,
+        weight=replica.weight,
+        changed=changed,
+        **_from,
+    )

@@ -1,0 +1,232 @@
+"""Every query of the dashboard and the rules, asked of a real Prometheus that scraped two real gateways, their Envoys
+and their replicas under load. `pytest -rP` prints what each of them said."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.envoy.answers import CHAT, chat, fresh
+from tests.envoy.gateway import Gateway, until
+from tests.envoy.prometheus import SHIPPED, Prometheus, Sample, needs_prometheus
+from tests.redis_server import RedisServer
+
+pytestmark = needs_prometheus
+
+BOARD = SHIPPED.parent / "grafana" / "dashboards" / "kvgate.json"
+STORY = "A replica that has read this story need not read it again. " * 60
+TENANTS = ("acme", "poor", "busy")
+
+
+@dataclass
+class Load:
+    """Requests that give every panel something to show: hits, limits, budgets, errors, a replica that fails.
+
+    Attributes:
+        sent_on: answers that name a replica.
+        enough: the round under way is the last.
+    """
+
+    gateways: list[Gateway]
+    sent_on: int = 0
+    enough: bool = False
+    statuses: dict[int, int] = field(default_factory=dict)
+    caches: dict[str, int] = field(default_factory=dict)
+
+    async def run(self) -> None:
+        """Until it is enough. One replica fails now and then."""
+        for number in count():
+            if self.enough:
+                return
+            if number % 4 == 0:
+                fails = {"mode": "error", "status": 503} if number % 8 == 0 else {"mode": "ok"}
+                await self.gateways[0].fault("r0", **fails)
+            await asyncio.gather(*(self._round(gateway, number) for gateway in self.gateways))
+
+    async def _round(self, gateway: Gateway, number: int) -> None:
+        story = f"Story {number % 4}. {STORY}"
+        too_long = chat(fresh(), max_tokens=1_000_000)  # for the replica
+        await asyncio.gather(
+            self._ask(gateway, chat(f"{story} {fresh()}", stream=True)),
+            self._ask(gateway, chat(f"{story} {fresh()}", stream=True, max_tokens=20)),
+            self._ask(gateway, chat("The same again.")),
+            self._ask(gateway, chat(f"{story} {fresh()}", temperature=1)),
+            self._ask(gateway, chat(fresh()), "poor"),
+            self._ask(gateway, chat(fresh()), "busy"),
+            self._ask(gateway, {**chat(fresh()), "model": f"invented-{number}"}),
+            self._ask(gateway, too_long),
+        )
+
+    async def _ask(self, gateway: Gateway, body: Any, tenant: str = "acme") -> None:
+        headers = {"authorization": f"Bearer sk-{tenant}"}
+        async with gateway.http.post(CHAT, json=body, headers=headers) as response:
+            await response.read()
+        self.sent_on += bool(response.headers.get("x-kvgate-replica"))
+        self.statuses[response.status] = self.statuses.get(response.status, 0) + 1
+        cache = response.headers.get("x-kvgate-cache", "")
+        self.caches[cache] = self.caches.get(cache, 0) + 1
+
+
+def gateway(redis: str, replicas: int) -> Gateway:
+    keys: list[dict[str, Any]] = [{"key": f"sk-{name}", "tenant": name} for name in TENANTS]
+    keys[1]["budget_usd"], keys[2]["rpm"] = 0.0001, 5
+    prices = {"cost_per_1k_input": 0.001, "cost_per_1k_cached_input": 0.0001, "cost_per_1k_output": 0.002}
+    return Gateway(
+        replicas,
+        server={"log_level": "INFO"},
+        auth={"enabled": True, "api_keys": keys},
+        ratelimit={"enabled": True, "backend": "redis", "redis_url": redis, "default_rpm": 100_000, "burst": 10_000},
+        budget={"enabled": True, "backend": "redis", "redis_url": redis, "default_usd": 1000},
+        cache={"enabled": True},
+        routing={"cooldown_s": 0.5},
+        models=[{"name": "m", "deployments": [{"provider": "sims", **prices}]}],
+        processor={"ttft_samples_per_s": 1000},
+    )
+
+
+@contextlib.asynccontextmanager
+async def watched(folder: Path) -> AsyncIterator[tuple[Prometheus, Load]]:
+    """Two gateways that share a Redis, and what watches them."""
+    async with contextlib.AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(RedisServer())
+        gateways = [gateway(redis.url, 2), gateway(redis.url, 1)]
+        await asyncio.gather(*(stack.enter_async_context(each) for each in gateways[:1]))
+        await stack.enter_async_context(gateways[1])
+        targets = {
+            "gateways": [f"127.0.0.1:{each.operations_port}" for each in gateways],
+            "envoys": [f"127.0.0.1:{each.admin_port}" for each in gateways],
+            "replicas": [url.removeprefix("http://") for each in gateways for url in each.replicas.values()],
+        }
+        yield await stack.enter_async_context(Prometheus(folder, targets)), Load(gateways)
+
+
+def queries() -> Iterator[tuple[str, str]]:
+    """Panel and query, with Grafana's variables as they are when nothing is chosen."""
+    row = ""
+    for panel in json.loads(BOARD.read_text())["panels"]:
+        if panel["type"] == "row":
+            row = panel["title"]
+        for target in panel.get("targets", ()):
+            expression = target["expr"].replace("$__rate_interval", "20s")
+            yield f"{row} / {panel['title']} / {target['legendFormat']}", re.sub(r"\$\w+", ".*", expression)
+
+
+def rules() -> Iterator[tuple[str, str]]:
+    """Rule and what it asks: of an alert, which asks for nothing while all is well, every series that it looks at."""
+    for path in sorted((SHIPPED / "rules").iterdir()):
+        for group in yaml.safe_load(path.read_text())["groups"]:
+            for rule in group["rules"]:
+                if "record" in rule:
+                    yield rule["record"], rule["expr"]
+                    continue
+                for metric in re.findall(r"\b(?:kvgate|envoy|up|vllm)[\w:]*(?:\{[^}]*\})?", rule["expr"]):
+                    yield f"{rule['alert']}: {metric}", metric
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What Prometheus said while the load ran, and after it.
+
+    Args:
+        answers: by query.
+        totals: of the expression, after the last request had been counted.
+    """
+
+    load: Load
+    answers: dict[str, list[Sample]]
+    rules: list[dict[str, Any]]
+    targets: list[dict[str, Any]]
+    totals: dict[str, list[float]]
+
+
+def told(samples: list[Sample]) -> bool:
+    return any(sample.value == sample.value for sample in samples)  # NaN is not
+
+
+async def observe(folder: Path) -> Evidence:
+    wanted = {expression for _, expression in [*queries(), *rules()]}
+    answers: dict[str, list[Sample]] = {expression: [] for expression in wanted}
+    totals: dict[str, list[float]] = {}
+    async with watched(folder) as (prometheus, load):
+        working = asyncio.create_task(load.run())
+
+        async def answered() -> bool:
+            assert not working.done(), working.result()
+            for expression in wanted:
+                if not told(answers[expression]):
+                    answers[expression] = await prometheus.ask(expression)
+            return all(map(told, answers.values()))
+
+        with contextlib.suppress(TimeoutError):  # the test says which
+            await until(answered, lambda: "", deadline_s=30)
+        for expression in wanted:
+            answers[expression] = await prometheus.ask(expression) or answers[expression]
+        rules_now, targets = await prometheus.rules(), await prometheus.targets()
+        load.enough = True
+        await working
+
+        async def counted() -> bool:
+            for metric in ("kvgate_requests_total", "kvgate_routing_decisions_total"):
+                totals[metric] = [each.value for each in await prometheus.ask(f"sum by (instance) ({metric})")]
+            return all(sum(each) == load.sent_on for each in totals.values())
+
+        with contextlib.suppress(TimeoutError):
+            await until(counted, lambda: "", deadline_s=5)
+    return Evidence(load, answers, rules_now, targets, totals)
+
+
+@pytest.fixture(scope="module")
+def evidence(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+    return asyncio.run(observe(tmp_path_factory.mktemp("prometheus")))
+
+
+def shown(evidence: Evidence, named: Iterator[tuple[str, str]]) -> list[str]:
+    """Prints what each query said. Returns those that said nothing."""
+    silent = []
+    for name, expression in named:
+        samples = evidence.answers[expression]
+        some = ", ".join(f"{sample.value:.4g}" for sample in samples[:4])
+        print(f"{name:<95} {len(samples):>3} series: {some}")
+        if not told(samples):
+            silent.append(name)
+    return silent
+
+
+def test_every_query_of_every_panel_has_an_answer(evidence: Evidence) -> None:
+    assert not shown(evidence, queries())
+
+
+def test_every_rule_has_something_to_go_by(evidence: Evidence) -> None:
+    assert not shown(evidence, rules())
+    assert not [rule for rule in evidence.rules if rule["health"] != "ok"]
+
+
+def test_gateways_envoys_and_replicas_are_scraped(evidence: Evidence) -> None:
+    assert {target["labels"]["job"] for target in evidence.targets} == {"kvgate", "kvgate-envoy", "vllm"}
+    assert not [target for target in evidence.targets if target["health"] != "up"]
+
+
+def test_the_load_had_hits_limits_budgets_errors_and_failovers(evidence: Evidence) -> None:
+    load = evidence.load
+    print(f"statuses {load.statuses}, caches {load.caches}")
+    assert {200, 400, 402, 404, 429} <= load.statuses.keys()
+    assert load.caches["exact"]
+    failovers = next(samples for query, samples in evidence.answers.items() if "_failovers_total" in query)
+    assert failovers[0].value > 0
+
+
+def test_gateways_add_up_and_their_series_stay_apart(evidence: Evidence) -> None:
+    print(f"answers that name a replica: {evidence.load.sent_on}; counted by instance: {evidence.totals}")
+    for each in evidence.totals.values():
+        assert len(each) == 2
+        assert sum(each) == evidence.load.sent_on

@@ -1,0 +1,1 @@
+"""The Grafana dashboard as code: `make grafana`, or `python -m tools.grafana`."""
