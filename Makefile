@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 CONFIG ?= kvgate.yaml
 JOBS ?= auto
 
-.PHONY: help run test lint format proto clean bench-overhead bench-index bench-routing bench-policy docs manifests constraints
+.PHONY: help run test lint format proto clean bench-overhead bench-index bench-routing bench-policy docs grafana manifests constraints
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -43,8 +43,12 @@ bench-routing: $(READY) ## routing policies on a virtual clock: two points of ea
 bench-policy: $(READY) ## what limits, budgets and response caches cost, and whether they hold
 	$(BIN)/python -m bench.policy
 
-docs: $(READY) ## write docs/configuration.md from the settings model
+docs: $(READY) ## write docs/configuration.md and docs/metrics.md from the code
 	$(BIN)/python -m tools.config_reference
+	$(BIN)/python -m tools.metrics_reference
+
+grafana: $(READY) ## write the Grafana dashboard from tools/grafana
+	$(BIN)/python -m tools.grafana
 
 manifests: $(READY) ## render deploy/kubernetes from the Helm chart
 	$(BIN)/python -m tools.kubernetes_manifests

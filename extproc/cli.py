@@ -45,7 +45,8 @@ exit status: 0 valid, 1 not valid, 2 wrong usage
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status: 0 done, 1 failed, 2 wrong usage; an error may have its own."""
-    arguments = _parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
+    arguments = _parser(simulates=argv[:1] == ["sim"]).parse_args(argv)
     try:
         status = arguments.command(arguments)
     except KeyboardInterrupt:
@@ -59,10 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(status or 0)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(*, simulates: bool) -> argparse.ArgumentParser:
     from extproc.console.commands import add_to
-    from extproc.sim.main import add_arguments
-    from extproc.sim.main import run as run_sim
 
     parser = argparse.ArgumentParser(
         prog="kvgate",
@@ -105,8 +104,12 @@ def _parser() -> argparse.ArgumentParser:
     add_to(commands, _add_config)
 
     command = commands.add_parser("sim", help="one simulated vLLM replica")
-    add_arguments(command)
-    command.set_defaults(command=run_sim)
+    if simulates:  # an HTTP server and its engine: half a second that the other commands need not wait
+        from extproc.sim.main import add_arguments
+        from extproc.sim.main import run as run_sim
+
+        add_arguments(command)
+        command.set_defaults(command=run_sim)
     return parser
 
 

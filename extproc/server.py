@@ -131,6 +131,11 @@ class Processor:
         self._server = self._build_server(settings)
         self._background = Background()
 
+    @property
+    def metrics(self) -> Metrics:
+        """Everything that is counted."""
+        return self._metrics
+
     async def run(self) -> None:
         """Serves until SIGTERM or SIGINT, then drains."""
         stop = asyncio.Event()

@@ -17,13 +17,14 @@ NAME = NAMESPACE = "kvgate"
 _OF_HELM = ("app.kubernetes.io/managed-by: Helm", "helm.sh/chart: ")
 _HEADER = "# Rendered from deploy/helm/kvgate by `make manifests`; change it there.\n"
 
+_VLLM = ("vllm", "poddisruptionbudget-vllm", "networkpolicy-vllm")
 FILES: Mapping[str, tuple[Mapping[str, Any], tuple[str, ...]]] = {
     "gateway.yaml": (
         {},
         ("serviceaccount", "configmap", "service", "deployment", "poddisruptionbudget", "networkpolicy"),
     ),
-    "vllm.yaml": ({}, ("vllm",)),
-    "vllm-with-lmcache.yaml": ({"lmcache": {"enabled": True}}, ("vllm", "lmcache")),
+    "vllm.yaml": ({}, _VLLM),
+    "vllm-with-lmcache.yaml": ({"lmcache": {"enabled": True}}, (*_VLLM, "lmcache", "networkpolicy-lmcache")),
 }
 """File -> values other than the chart's own, and its templates. Apply one of the vLLM files."""
 _BASE: Mapping[str, Any] = {"networkPolicy": {"enabled": True}}

@@ -47,7 +47,13 @@ def _files() -> dict[str, Path]:
     return {name: file for name, file in found.items() if file.is_file() and file.suffix in _TYPES}
 
 
-_FIRST = ("README.md", "docs/quick-start.md", "docs/guide.md", "docs/how-routing-works.md", "docs/tenants-and-caches.md")
+_FIRST = (
+    "README.md",
+    "docs/quick-start.md",
+    "docs/guide.md",
+    "docs/how-routing-works.md",
+    "docs/tenants-and-caches.md",
+)
 
 
 def _contents() -> list[dict[str, str]]:

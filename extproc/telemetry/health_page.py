@@ -52,7 +52,7 @@ class HealthPage:
         yield Reading(
             "kvgate_events_dropped_total",
             "counter",
-            "Reports that came to nothing: of the access log, of engines' metrics pages, answers not stored.",
+            "What came to nothing, by source: reports of Envoy and engines, answers not stored, lines not written.",
             ("source",),
             [((source,), count) for source, count in self._dropped().items()],
         )

@@ -78,8 +78,9 @@ class Lines:
     def _flush(self) -> None:
         try:
             if self._rotated():
+                fd = self._open()
                 os.close(self._fd)
-                self._fd = self._open()
+                self._fd = fd
             while self._waiting:
                 self._write_some()
         except OSError as error:

@@ -41,7 +41,7 @@ class Savings:
         fleet: knows how fast replicas are; without it nothing is said of seconds.
     """
 
-    title = "What caches save"
+    title = "Saved and computed"
 
     def __init__(self) -> None:
         self.fleet: Fleet | None = None

@@ -1,4 +1,4 @@
-"""The machine's own Chromium, headless, over its DevTools protocol: just enough of it to use a page as a person would."""
+"""The machine's own Chromium, headless, over its DevTools protocol: enough of it to use a page as a person would."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def _drain(process: asyncio.subprocess.Process) -> None:
 class Browser:
     """Commands out, events in."""
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse[Any]) -> None:
         self._socket = socket
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
@@ -116,7 +116,9 @@ class Browser:
         page = self._pages[attached["sessionId"]] = Page(self, attached["sessionId"])
         for domain in ("Page", "Runtime", "Network", "Log"):
             await page.call(f"{domain}.enable")
-        await page.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=touch)
+        await page.call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=touch
+        )
         await page.prefer(dark=dark, still=still)
         try:
             yield page
@@ -191,8 +193,9 @@ class Page:
     async def click(self, selector: str) -> None:
         """With the mouse, in the middle of the element."""
         box = await self.evaluate(
-            f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.scrollIntoView({{block: 'center'}});"
-            " const b = e.getBoundingClientRect(); return [b.left + b.width / 2, b.top + b.height / 2]; })()"
+            f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
+            " e.scrollIntoView({block: 'center'}); const b = e.getBoundingClientRect();"
+            " return [b.left + b.width / 2, b.top + b.height / 2]; })()"
         )
         for kind in ("mousePressed", "mouseReleased"):
             await self.call("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
@@ -202,9 +205,10 @@ class Page:
         await self.call("Input.dispatchKeyEvent", type="keyDown", **about, **({"text": "\r"} if key == "Enter" else {}))
         await self.call("Input.dispatchKeyEvent", type="keyUp", **about)
 
-    async def screenshot(self, path: Path) -> None:
+    async def screenshot(self) -> bytes:
+        """What can be seen, as PNG."""
         said = await self.call("Page.captureScreenshot", format="png")
-        path.write_bytes(base64.b64decode(said["data"]))
+        return base64.b64decode(said["data"])
 
     async def heap_bytes(self) -> int:
         """What lives, after garbage collection."""

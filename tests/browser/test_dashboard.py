@@ -8,6 +8,14 @@ from tests.browser.chromium import Browser, Page
 from tests.browser.fake_admin import FakeAdmin
 
 WELL = "document.querySelector('#health').textContent === 'All well'"
+CHOOSE = """
+(() => {{
+  const labels = [...document.querySelectorAll('.filters label')];
+  const select = labels.find((each) => each.textContent.startsWith('{0}')).querySelector('select');
+  select.value = '{1}';
+  select.dispatchEvent(new Event('change'));
+}})()
+"""
 VIEWS = ("fleet", "decisions", "usage", "experiments", "docs")
 
 
@@ -35,7 +43,7 @@ async def test_replicas_figures_and_charts_are_there(browser: Browser) -> None:
         row = await page.text("#replica-replica-1")
         assert "replica-1" in row
         assert "of 460k" in row
-        assert await page.text(".problems") == "All 4 replicas serve; nothing waits"
+        assert await page.text(".problems") == "All 4 replicas serve, and nothing needs attention"
         await page.until(WELL)
 
 
@@ -66,8 +74,9 @@ async def test_somebody_who_asked_for_less_motion_gets_none(browser: Browser) ->
 
 async def test_a_decision_opens_its_receipt_and_escape_closes_it(browser: Browser) -> None:
     async with FakeAdmin(replicas=3) as fake, browser.page() as page:
-        decision = fake.decide(fake.now, replica="replica-2", served_by="replica-2", reason="warm", cache="miss",
-                               prompt_tokens=1523, matched_tokens=1474, predicted_ttft_s=0.036, ttft_s=0.041)  # fmt: skip
+        there = {"replica": "replica-2", "served_by": "replica-2", "reason": "warm", "cache": "miss"}
+        held = {"prompt_tokens": 1523, "matched_tokens": 1474, "predicted_ttft_s": 0.036, "ttft_s": 0.041}
+        decision = fake.decide(fake.now, **there, **held)
         await opened(page, fake, "decisions")
         await page.until("document.querySelector('.decisions tbody a')")
         await page.click(".decisions tbody a")
@@ -102,9 +111,8 @@ async def test_decisions_are_filtered_by_any_of_their_traits(browser: Browser) -
         await opened(page, fake, "decisions")
         await page.until("document.querySelectorAll('.decisions tbody tr').length === 50")
         wanted = [each for each in fake.decisions if each["reason"] == "spread" and each["replica"] == "replica-1"]
-        choose = "(() => {{ const s = [...document.querySelectorAll('.filters label')].find((e) => e.textContent.startsWith('{0}')).querySelector('select'); s.value = '{1}'; s.dispatchEvent(new Event('change')); }})()"  # noqa: E501
-        await page.evaluate(choose.format("Reason", "spread"))
-        await page.evaluate(choose.format("Replica", "replica-1"))
+        await page.evaluate(CHOOSE.format("Reason", "spread"))
+        await page.evaluate(CHOOSE.format("Replica", "replica-1"))
         await page.until(f"document.querySelector('.panel-head .when').innerText.endsWith('of {len(wanted)}')")
 
 
@@ -168,7 +176,10 @@ async def test_every_page_of_the_documentation_is_shown_and_its_links_lead_somew
             await page.until("document.querySelector('.prose h1')")
             for link in await page.evaluate(links):
                 target, _, heading = link.removeprefix("#/docs/").partition("#")
-                assert target in await page.evaluate("fetch('/dashboard/docs.json').then((r) => r.text())"), (path, link)
+                assert target in await page.evaluate("fetch('/dashboard/docs.json').then((r) => r.text())"), (
+                    path,
+                    link,
+                )
                 if heading:
                     await page.evaluate(f"location.hash = '{link}'")
                     await page.until(f"document.querySelector('.prose #' + CSS.escape('{heading}'))")

@@ -37,7 +37,12 @@ ENGINE = {
     "benchmark": "engine",
     **ABOUT,
     "results": [
-        {"scenario": "images", "strategy": "round_robin", "ttft_p50_s": 0.9, "tokens_per_s": {"median": 100.0, "min": 90}},
+        {
+            "scenario": "images",
+            "strategy": "round_robin",
+            "ttft_p50_s": 0.9,
+            "tokens_per_s": {"median": 100.0, "min": 90},
+        },
         {"scenario": "images", "strategy": "prefix_kv_aware", "ttft_p50_s": 0.3, "tokens_per_s": {"median": 150.0}},
     ],
 }
@@ -58,9 +63,9 @@ def written(tmp_path: Path, name: str, document: object) -> Path:
 @pytest.mark.parametrize(
     ("document", "title", "changes"),
     [
-        (routing(), "routing: ttft_mean_s", ["−75 %", "−75 %"]),
-        (POLICY, "policy: p50_ms", ["−50 %", "−50 %"]),
-        (ENGINE, "engine: ttft_p50_s", ["−67 %"]),
+        (routing(), "routing: ttft_mean_s", ["-75 %", "-75 %"]),
+        (POLICY, "policy: p50_ms", ["-50 %", "-50 %"]),
+        (ENGINE, "engine: ttft_p50_s", ["-67 %"]),
     ],
 )
 async def test_a_result_is_shown_before_and_after(
@@ -71,7 +76,7 @@ async def test_a_result_is_shown_before_and_after(
         await drop(page, written(tmp_path, "result.json", document))
         await page.until("document.querySelector('.duels li')")
         assert title in await page.text(".experiments")
-        shown = "[...document.querySelectorAll('.change')].map((each) => each.innerText)"
+        shown = "[...document.querySelectorAll('.change')].map((each) => each.innerText.replace('\\u2212', '-'))"
         assert await page.evaluate(shown) == changes
         assert await page.count(".cdf path") == (2 if document is not POLICY and document is not ENGINE else 0)
         assert page.errors == []
@@ -94,8 +99,12 @@ async def test_aims_that_were_missed_are_not_hidden(browser: Browser, tmp_path: 
         assert "missed" in await page.text(".experiments")
 
 
-@pytest.mark.parametrize("document", [[], "words", 7, None, {}, {"benchmark": "routing", "runs": []}, {"runs": [1, None]}])
-async def test_a_file_that_is_no_result_is_refused_with_a_reason(browser: Browser, tmp_path: Path, document: object) -> None:
+@pytest.mark.parametrize(
+    "document", [[], "words", 7, None, {}, {"benchmark": "routing", "runs": []}, {"runs": [1, None]}]
+)
+async def test_a_file_that_is_no_result_is_refused_with_a_reason(
+    browser: Browser, tmp_path: Path, document: object
+) -> None:
     async with FakeAdmin() as fake, browser.page() as page:
         await opened(page, fake, "experiments")
         await drop(page, written(tmp_path, "strange.json", document))

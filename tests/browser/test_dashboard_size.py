@@ -21,7 +21,8 @@ A_DAY = """
       for (const each of replicas) Object.assign(each, { routed: each.routed + 1, failures: second % 7 });
       live.takeReplicas(structuredClone(replicas), now);
       const open = second % 3 === 0; // of which nothing more is ever heard
-      live.takeDecisions([{ ...sample, id: (id += 1), at_unix_s: now, duration_s: open ? -1 : 1, request_id: `r${id}` }]);
+      id += 1;
+      live.takeDecisions([{ ...sample, id, at_unix_s: now, duration_s: open ? -1 : 1, request_id: `r${id}` }]);
       if (second % 600 === 0) { location.hash = second % 1200 ? '#/fleet' : '#/decisions'; }
     }
     window.dispatchEvent(new Event('resize')); // brings the view up to date

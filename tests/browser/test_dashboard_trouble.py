@@ -6,6 +6,20 @@ from tests.browser.chromium import Browser
 from tests.browser.fake_admin import FakeAdmin
 from tests.browser.test_dashboard import WELL, opened
 
+LISTEN = """
+(() => {
+  const { onChange } = kvgate.poller;
+  window.seen = [];
+  kvgate.poller.onChange = (failure) => {
+    if (failure) window.seen.push(failure.nextAt - Date.now());
+    onChange(failure);
+  };
+})()
+"""
+HIDE = """
+Object.defineProperty(document, 'hidden', {{ value: {0}, configurable: true }});
+document.dispatchEvent(new Event('visibilitychange'));
+"""
 BANNER = "document.querySelector('#banner')"
 
 
@@ -28,8 +42,7 @@ async def test_it_asks_less_and_less_often_while_nobody_answers(browser: Browser
     async with FakeAdmin() as fake, browser.page() as page:
         await opened(page, fake)
         fake.broken = 503
-        pause_s = "(() => { const seen = []; const banner = kvgate.poller.onChange; kvgate.poller.onChange = (f) => { if (f) seen.push(f.nextAt - Date.now()); banner(f); }; return window.seen = seen; })()"  # noqa: E501
-        await page.evaluate(pause_s)
+        await page.evaluate(LISTEN)
         await page.until(f"!{BANNER}.hidden")
         for _ in range(6):
             await page.evaluate("kvgate.poller.now()")
@@ -53,14 +66,13 @@ async def test_slow_answers_do_not_make_requests_pile_up(browser: Browser) -> No
 async def test_a_hidden_page_asks_nothing_and_a_page_that_is_seen_again_asks_at_once(browser: Browser) -> None:
     async with FakeAdmin() as fake, browser.page() as page:
         await opened(page, fake)
-        hide = "Object.defineProperty(document, 'hidden', {{value: {0}, configurable: true}}); document.dispatchEvent(new Event('visibilitychange'))"  # noqa: E501
-        await page.evaluate(hide.format("true"))
+        await page.evaluate(HIDE.format("true"))
         await page.evaluate("new Promise((done) => setTimeout(done, 300))")  # what was under way is answered
         fake.asked.clear()
         await page.evaluate("new Promise((done) => setTimeout(done, 2500))")
         assert fake.asked == []
         before = await page.evaluate("kvgate.live.at_unix_s")
-        await page.evaluate(hide.format("false"))
+        await page.evaluate(HIDE.format("false"))
         await page.until(f"kvgate.live.at_unix_s > {before}")
 
 
@@ -84,6 +96,7 @@ async def test_what_is_wrong_comes_first_and_worst_first(browser: Browser) -> No
         fake.replicas[2].update(wait_s=4.2, kv_usage=0.98)
         fake.replicas[3].update(state="draining", inflight=6)
         fake.status["config_error"] = "kvgate.yaml:12: unknown strategy."
+        fake.status["warnings"] = ["Draining: replica-4.", "Not known to serve: replica-2."]  # in other words
         await opened(page, fake)
         await page.until("document.querySelectorAll('.problems li').length === 5")
         levels = await page.evaluate("[...document.querySelectorAll('.problems li')].map((each) => each.className)")

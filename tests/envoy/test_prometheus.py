@@ -26,6 +26,7 @@ pytestmark = needs_prometheus
 BOARD = SHIPPED.parent / "grafana" / "dashboards" / "kvgate.json"
 STORY = "A replica that has read this story need not read it again. " * 60
 TENANTS = ("acme", "poor", "busy")
+ALARMS = {"KVGateRedisDown", "KVGateConfigReloadFailed"}
 
 
 @dataclass
@@ -57,17 +58,17 @@ class Load:
         story = f"Story {number % 4}. {STORY}"
         too_long = chat(fresh(), max_tokens=1_000_000)  # for the replica
         await asyncio.gather(
-            self._ask(gateway, chat(f"{story} {fresh()}", stream=True)),
-            self._ask(gateway, chat(f"{story} {fresh()}", stream=True, max_tokens=20)),
-            self._ask(gateway, chat("The same again.")),
-            self._ask(gateway, chat(f"{story} {fresh()}", temperature=1)),
-            self._ask(gateway, chat(fresh()), "poor"),
-            self._ask(gateway, chat(fresh()), "busy"),
-            self._ask(gateway, {**chat(fresh()), "model": f"invented-{number}"}),
-            self._ask(gateway, too_long),
+            self.ask(gateway, chat(f"{story} {fresh()}", stream=True)),
+            self.ask(gateway, chat(f"{story} {fresh()}", stream=True, max_tokens=20)),
+            self.ask(gateway, chat("The same again.")),
+            self.ask(gateway, chat(f"{story} {fresh()}", temperature=1)),
+            self.ask(gateway, chat(fresh()), "poor"),
+            self.ask(gateway, chat(fresh()), "busy"),
+            self.ask(gateway, {**chat(fresh()), "model": f"invented-{number}"}),
+            self.ask(gateway, too_long),
         )
 
-    async def _ask(self, gateway: Gateway, body: Any, tenant: str = "acme") -> None:
+    async def ask(self, gateway: Gateway, body: Any, tenant: str = "acme") -> None:
         headers = {"authorization": f"Bearer sk-{tenant}"}
         async with gateway.http.post(CHAT, json=body, headers=headers) as response:
             await response.read()
@@ -95,7 +96,7 @@ def gateway(redis: str, replicas: int) -> Gateway:
 
 
 @contextlib.asynccontextmanager
-async def watched(folder: Path) -> AsyncIterator[tuple[Prometheus, Load]]:
+async def watched(folder: Path) -> AsyncIterator[tuple[Prometheus, Load, RedisServer]]:
     """Two gateways that share a Redis, and what watches them."""
     async with contextlib.AsyncExitStack() as stack:
         redis = await stack.enter_async_context(RedisServer())
@@ -107,7 +108,7 @@ async def watched(folder: Path) -> AsyncIterator[tuple[Prometheus, Load]]:
             "envoys": [f"127.0.0.1:{each.admin_port}" for each in gateways],
             "replicas": [url.removeprefix("http://") for each in gateways for url in each.replicas.values()],
         }
-        yield await stack.enter_async_context(Prometheus(folder, targets)), Load(gateways)
+        yield await stack.enter_async_context(Prometheus(folder, targets)), Load(gateways), redis
 
 
 def queries() -> Iterator[tuple[str, str]]:
@@ -140,6 +141,7 @@ class Evidence:
     Args:
         answers: by query.
         totals: of the expression, after the last request had been counted.
+        alarms: raised once Redis was gone and a configuration file spoilt.
     """
 
     load: Load
@@ -147,6 +149,7 @@ class Evidence:
     rules: list[dict[str, Any]]
     targets: list[dict[str, Any]]
     totals: dict[str, list[float]]
+    alarms: set[str]
 
 
 def told(samples: list[Sample]) -> bool:
@@ -157,7 +160,7 @@ async def observe(folder: Path) -> Evidence:
     wanted = {expression for _, expression in [*queries(), *rules()]}
     answers: dict[str, list[Sample]] = {expression: [] for expression in wanted}
     totals: dict[str, list[float]] = {}
-    async with watched(folder) as (prometheus, load):
+    async with watched(folder) as (prometheus, load, redis):
         working = asyncio.create_task(load.run())
 
         async def answered() -> bool:
@@ -182,7 +185,24 @@ async def observe(folder: Path) -> Evidence:
 
         with contextlib.suppress(TimeoutError):
             await until(counted, lambda: "", deadline_s=5)
-    return Evidence(load, answers, rules_now, targets, totals)
+        alarms = await broken(prometheus, load.gateways[0], redis)
+    return Evidence(load, answers, rules_now, targets, totals, alarms)
+
+
+async def broken(prometheus: Prometheus, gateway: Gateway, redis: RedisServer) -> set[str]:
+    """Takes Redis away and spoils a configuration file. Returns the alerts that are about to fire then."""
+    redis.kill()
+    (gateway.dir / "kvgate.yaml").write_text("models: 1")
+    alarms: set[str] = set()
+
+    async def raised() -> bool:
+        await Load([gateway]).ask(gateway, chat(fresh()))
+        alarms.update(sample.labels["alertname"] for sample in await prometheus.ask("ALERTS"))
+        return alarms >= ALARMS
+
+    with contextlib.suppress(TimeoutError):
+        await until(raised, lambda: "", deadline_s=8)
+    return alarms
 
 
 @pytest.fixture(scope="module")
@@ -230,3 +250,8 @@ def test_gateways_add_up_and_their_series_stay_apart(evidence: Evidence) -> None
     for each in evidence.totals.values():
         assert len(each) == 2
         assert sum(each) == evidence.load.sent_on
+
+
+def test_a_redis_that_is_gone_and_a_file_that_is_refused_raise_their_alerts(evidence: Evidence) -> None:
+    print(f"alerts: {sorted(evidence.alarms)}")
+    assert evidence.alarms >= ALARMS

@@ -32,7 +32,12 @@ def test_what_is_not_the_dashboards_cannot_be_had(path: str) -> None:
 
 @pytest.mark.parametrize(
     ("path", "content_type"),
-    [("app.js", "text/javascript"), ("base.css", "text/css"), ("icon.svg", "image/svg"), ("README.md", "text/markdown")],
+    [
+        ("app.js", "text/javascript"),
+        ("base.css", "text/css"),
+        ("icon.svg", "image/svg"),
+        ("README.md", "text/markdown"),
+    ],
 )
 def test_files_say_what_they_are(path: str, content_type: str) -> None:
     found = asset(path)

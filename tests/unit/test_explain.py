@@ -79,7 +79,7 @@ def test_without_a_gateway_it_says_where_it_looked(
     config = tmp_path / "kvgate.yaml"
     config.write_text(f"processor: {{run_dir: {tmp_path}{f', listen: {listen!r}' if listen else ''}}}\n")
     (tmp_path / "request.json").write_text("{}")
-    assert main(["explain", "-c", str(config), str(tmp_path / "request.json")]) == 1
+    assert main(["explain", "-c", str(config), str(tmp_path / "request.json")]) == 3
     assert f"no gateway answers at {listen or f'unix:{tmp_path}/processor.sock'}" in capsys.readouterr().err
 
 

@@ -188,3 +188,9 @@ async def test_the_same_question_in_other_words_gets_the_same_answer() -> None:
     _, other = await begin(on, asking("What is the capital of Germany?"))
     assert other.HasField("request_body")
     assert on.look_ups == ["miss", "semantic_hit", "miss"]
+
+
+async def test_what_an_answer_spared_the_engines_is_told_by_their_own_count() -> None:
+    on = bench()
+    assert [await served(on), await served(on)] == ["miss", "exact"]
+    assert on.savings == [("exact", "m", 7, 1)]

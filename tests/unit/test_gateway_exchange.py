@@ -213,6 +213,19 @@ async def test_a_sampled_stream_reports_its_first_token() -> None:
     assert (chosen.inflight, chosen.queued_tokens) == (1, 0)
 
 
+async def test_a_first_token_is_told_with_its_endpoint_provider_and_time() -> None:
+    bench = Bench(samples_per_s=10)
+    exchange = bench.gateway.open()
+    await bench.headers(exchange)
+    await bench.body(exchange, {**CHAT, "stream": True})
+    provider = {"a": "mine", "b": "yours"}[exchange.ranking.best.name]
+    bench.clock.advance(0.25)
+    chunk = ProcessingRequest()
+    chunk.response_body.body = b"data: {}\n\n"
+    await exchange.receive(chunk)
+    assert bench.first_tokens == [("/v1/chat/completions", provider, "m", pytest.approx(0.25))]
+
+
 async def test_a_sampled_request_that_turns_out_not_to_stream_is_not_waited_for() -> None:
     bench = Bench(samples_per_s=10)
     exchange = bench.gateway.open()

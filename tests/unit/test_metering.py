@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 from extproc.fleet.events import Usage
@@ -82,3 +83,10 @@ def test_models_that_are_asked_for_by_the_thousand_do_not_grow_it() -> None:
     for number in range(5000):
         rates.learn((str(number), True), 1000, 10)
     assert len(rates._learned) <= 512
+
+
+def test_a_meter_says_which_endpoint_was_asked_and_one_of_an_older_gateway_does_not() -> None:
+    asked = METER._replace(endpoint="/v1/messages")
+    assert meter_of(asked.pack()) == asked
+    older = orjson.dumps(orjson.loads(asked.pack())[:7]).decode()
+    assert meter_of(older) == METER

@@ -14,8 +14,10 @@ from extproc.config.load import loads
 from extproc.config.observability import Telemetry
 from extproc.config.settings import Settings
 from extproc.control.bootstrap import render_bootstrap
+from extproc.gateway.pipeline import Pipeline
 from extproc.gateway.processor import ExternalProcessor
-from extproc.gateway.traced import TracedProcessor, sampled_parent
+from extproc.gateway.steps import Understand
+from extproc.gateway.traced import Parent, Timed, TracedExchange, TracedProcessor, sampled_parent
 from extproc.recording import Recording
 from tests.unit.test_gateway_exchange import CHAT, Bench
 
@@ -118,3 +120,35 @@ async def test_a_story_goes_along_only_where_there_is_a_request_log() -> None:
     assert "model_not_found" in refused
     for story in (told, refused):
         assert "tell me" not in story
+
+
+def test_without_the_extra_there_are_no_spans_of_the_processor_and_the_log_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "extproc.telemetry.tracing", None)
+    recording = Recording(Telemetry.model_validate({"otlp_endpoint": "http://127.0.0.1:9"}))
+    assert type(recording.processor(Bench().gateway, lambda _, __: None)) is ExternalProcessor
+    assert "kvgate[otel]" in caplog.text
+
+
+async def test_a_traced_exchange_is_recorded_once_with_its_steps_however_it_ends() -> None:
+    bench = Bench()
+    recorded: list[tuple[Any, ...]] = []
+    pipeline = Pipeline([("understand", Timed("understand", Understand()))])
+    bench.gateway.pipeline = pipeline
+    for body in (CHAT, {**CHAT, "model": "unheard-of"}):
+        exchange = TracedExchange(
+            bench.gateway,
+            bench.gateway.ticket(),
+            None,
+            parent=Parent(f"{TRACE}-01", ""),
+            record=lambda *told: recorded.append(told),
+        )
+        await bench.headers(exchange)
+        await bench.body(exchange, body)
+        exchange.close()
+        exchange.close()
+    broken, refused = recorded
+    assert [name for name, _, _ in broken[3]] == ["understand"]
+    assert refused[4]["error.type"] == "model_not_found"
+    assert "gen_ai.request.model" not in refused[4]

@@ -49,6 +49,23 @@ def test_a_file_that_was_renamed_or_removed_is_made_anew(tmp_path: Path) -> None
     assert (tmp_path / "log.1").read_bytes() == b"one\n"
 
 
+def test_a_folder_that_goes_and_comes_back_is_written_to_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "logs" / "log"
+    path.parent.mkdir()
+    lines = Lines(path, every_s=0.01)
+    path.parent.rename(tmp_path / "aside")
+    lines.reopen()
+    lines.put(b"one\n")
+    until(lambda: "cannot be written" in caplog.text)
+    path.parent.mkdir()
+    until(path.exists)
+    lines.put(b"two\n")
+    lines.close()
+    assert path.read_bytes() == b"one\ntwo\n"
+
+
 def test_reopen_does_not_wait_for_the_next_flush(tmp_path: Path) -> None:
     path = tmp_path / "log"
     lines = Lines(path, every_s=3600)

@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from extproc.fleet.events import CapacityReported, ReplicaDown, Usage
 from extproc.fleet.outcome import Outcome
+from extproc.telemetry.health_page import HealthPage, dropped_events
 from extproc.telemetry.metrics import Metrics
 from tests.unit.say import chain, fleet_of, routed, served
 
@@ -135,6 +136,35 @@ def test_faults_are_counted_by_kind() -> None:
     metrics.watch_fleet(fleet, lambda: 0.0)
     fleet.apply(served("nobody's", "a"))
     assert scraped(metrics)["kvgate_faults_total", "unmatched report"] == 1
+
+
+def test_a_request_that_the_gateway_answered_by_itself_is_no_report_that_was_lost() -> None:
+    metrics, fleet = Metrics(lambda: 64), fleet_of("a")
+    metrics.watch_fleet(fleet, lambda: 0.0)
+    fleet.apply(served("refused", None, status=429))
+    assert scraped(metrics)["kvgate_faults_total", "unmatched report"] == 0
+
+
+def test_what_the_gateway_leans_on_is_told() -> None:
+    metrics = Metrics(lambda: 64)
+    dropped = dropped_events({"unmatched report": 2, "metrics: timeout": 3, "metrics: status": 1, "other": 9}, 4)
+    metrics.watch(HealthPage(lambda: (12.5, True), lambda: 1, lambda: {"redis:6379/0": False}, lambda: dropped))
+    page = scraped(metrics)
+    assert page["kvgate_redis_up", "redis:6379/0"] == 0
+    assert (page["kvgate_config_last_reload_failed",], page["kvgate_config_loaded_timestamp_seconds",]) == (1, 12.5)
+    assert page["kvgate_events_dropped_total", "access_log"] == 2
+    assert page["kvgate_events_dropped_total", "engine_metrics"] == 4
+    assert page["kvgate_events_dropped_total", "answer_store"] == 4
+
+
+def test_the_processors_latency_is_told_by_phase() -> None:
+    metrics = Metrics(lambda: 64)
+    for message in ("request_headers", "request_body", "request_body", "response_headers", "response_body", ""):
+        metrics.took(message, 0.0003)
+    page = scraped(metrics)
+    counts = {phase: page["kvgate_processor_seconds_count", phase] for phase in ("headers", "body", "response")}
+    assert counts == {"headers": 1, "body": 2, "response": 3}
+    assert page["kvgate_processor_seconds_bucket", "0.0005", "body"] == 2
 
 
 def test_every_metric_says_what_it_is_and_nothing_has_a_time_of_birth() -> None:

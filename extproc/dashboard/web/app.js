@@ -49,7 +49,7 @@ async function ask() {
 function showHealth(failure) {
   const health = document.getElementById('health');
   const found = live.at_unix_s ? problems(live) : [];
-  const worst = failure ? 'bad' : found[0]?.level ?? 'ok';
+  const worst = failure ? 'bad' : (found[0]?.level ?? 'ok');
   const urgent = found.filter((each) => each.level !== 'note').length;
   attribute(health, 'class', `health ${live.at_unix_s || failure ? worst : ''}`);
   const said = urgent ? `${urgent} to look at` : 'All well';
@@ -65,7 +65,8 @@ function route() {
     current = view;
     put(main, view.element);
     document.title = `${view.title} · KVGate`;
-    for (const tab of document.querySelectorAll('#tabs a')) attribute(tab, 'aria-current', views[tab.hash.split('/')[1]] === view ? 'page' : null);
+    for (const tab of document.querySelectorAll('#tabs a'))
+      attribute(tab, 'aria-current', views[tab.hash.split('/')[1]] === view ? 'page' : null);
     document.querySelector('#tabs [aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
     window.scrollTo(0, 0);
   }

@@ -26,7 +26,7 @@ export class Banner {
 
   #tick() {
     const failure = this.#failure;
-    const kind = failure ? failure.error.kind ?? 'page' : '';
+    const kind = failure ? (failure.error.kind ?? 'page') : '';
     this.element.hidden = !failure;
     if (kind !== this.#shown) this.#build(kind);
     this.#shown = kind;
@@ -34,18 +34,29 @@ export class Banner {
     const now = Date.now();
     const nextS = Math.max(0, Math.ceil((failure.nextAt - now) / 1000));
     const said = `Since ${clock(failure.since / 1000)} (${duration((now - failure.since) / 1000)}). `;
-    this.element.querySelector('.since').textContent = `${said}${nextS ? `Next try in ${nextS} s.` : 'Trying…'} What you see is of before.`;
+    this.element.querySelector('.since').textContent =
+      `${said}${nextS ? `Next try in ${nextS} s.` : 'Trying…'} What you see is of before.`;
   }
 
   #build(kind) {
     if (!kind) return put(this.element);
     if (kind === 'token') return put(this.element, this.#tokenForm());
     const again = h('button', { type: 'button', onclick: this.retry }, 'Try now');
-    return put(this.element, h('p', {}, h('b', {}, headline(kind, this.#failure.error)), ' ', h('span', { class: 'since' })), again);
+    return put(
+      this.element,
+      h('p', {}, h('b', {}, headline(kind, this.#failure.error)), ' ', h('span', { class: 'since' })),
+      again,
+    );
   }
 
   #tokenForm() {
-    const field = h('input', { type: 'password', autocomplete: 'off', required: true, 'aria-label': 'Token', placeholder: 'Token' });
+    const field = h('input', {
+      type: 'password',
+      autocomplete: 'off',
+      required: true,
+      'aria-label': 'Token',
+      placeholder: 'Token',
+    });
     const wrong = token.get() ? 'This token is not accepted.' : 'This gateway asks for its operations token.';
     const submit = (event) => {
       event.preventDefault();
@@ -53,7 +64,13 @@ export class Banner {
       this.#shown = '';
       this.retry();
     };
-    return h('form', { onsubmit: submit }, h('p', {}, h('b', {}, wrong), ' It stays in this tab only.'), field, h('button', {}, 'Continue'));
+    return h(
+      'form',
+      { onsubmit: submit },
+      h('p', {}, h('b', {}, wrong), ' It stays in this tab only.'),
+      field,
+      h('button', {}, 'Continue'),
+    );
   }
 }
 

@@ -62,7 +62,16 @@ function addEnd(slice, decision) {
 
 function empty(index) {
   return {
-    index, at_unix_s: index * SLICE_S, ended: 0, failed: 0, prompt_tokens: 0, cached_tokens: 0, timed: 0, ttfts_s: [], polls: 0, sums: {},
+    index,
+    at_unix_s: index * SLICE_S,
+    ended: 0,
+    failed: 0,
+    prompt_tokens: 0,
+    cached_tokens: 0,
+    timed: 0,
+    ttfts_s: [],
+    polls: 0,
+    sums: {},
   };
 }
 

@@ -21,15 +21,30 @@ export function lineChart({ title, lines, format, most = undefined, empty = 'Not
   const grid = svg('g', { class: 'grid' });
   const cursor = svg('line', { class: 'cursor', y1: TOP, y2: HEIGHT - BOTTOM, visibility: 'hidden' });
   const label = `${title} over the last minutes`;
-  const drawing = svg('svg', { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: 'chart', role: 'img', 'aria-label': label, preserveAspectRatio: 'none' });
+  const drawing = svg('svg', {
+    viewBox: `0 0 ${WIDTH} ${HEIGHT}`,
+    class: 'chart',
+    role: 'img',
+    'aria-label': label,
+    preserveAspectRatio: 'none',
+  });
   drawing.append(grid, area, ...paths, cursor);
   const values = lines.map(() => h('b', {}));
-  const legend = h('p', { class: 'legend' }, lines.map((line, place) => h('span', { class: line.className }, h('i', {}), line.name, ' ', values[place])));
+  const legend = h(
+    'p',
+    { class: 'legend' },
+    lines.map((line, place) => h('span', { class: line.className }, h('i', {}), line.name, ' ', values[place])),
+  );
   const when = h('span', { class: 'when' });
   const nothing = h('p', { class: 'nothing' }, empty);
   const labels = h('div', { class: 'axis', 'aria-hidden': 'true' });
   const plot = h('div', { class: 'plot' }, drawing, labels, nothing);
-  const element = h('figure', { class: 'panel chart-panel' }, h('figcaption', {}, h('h3', {}, title), when, legend), plot);
+  const element = h(
+    'figure',
+    { class: 'panel chart-panel' },
+    h('figcaption', {}, h('h3', {}, title), when, legend),
+    plot,
+  );
 
   let shown = null;
   let pointed = null;
@@ -41,7 +56,10 @@ export function lineChart({ title, lines, format, most = undefined, empty = 'Not
     let drawn = '';
     let pen = false;
     column.forEach((value, place) => {
-      if (!Number.isFinite(value)) { pen = false; return; }
+      if (!Number.isFinite(value)) {
+        pen = false;
+        return;
+      }
       const isolated = !pen && !Number.isFinite(column[place + 1]);
       drawn += `${pen ? 'L' : 'M'}${x(place).toFixed(1)} ${y(value).toFixed(1)}${isolated ? 'h.01' : ''}`;
       pen = true;
@@ -51,10 +69,17 @@ export function lineChart({ title, lines, format, most = undefined, empty = 'Not
 
   function drawGrid() {
     const steps = [0, 0.5, 1];
-    put(grid, steps.map((share) => svg('line', { x1: LEFT, x2: WIDTH - 4, y1: y(share * shown.top), y2: y(share * shown.top) })));
+    put(
+      grid,
+      steps.map((share) =>
+        svg('line', { x1: LEFT, x2: WIDTH - 4, y1: y(share * shown.top), y2: y(share * shown.top) }),
+      ),
+    );
     const marks = steps.map((share) => mark(format(share * shown.top), 'y', y(share * shown.top) / HEIGHT));
     const { times } = shown;
-    const at = [0, Math.floor((times.length - 1) / 2)].map((place) => mark(clock(times[place]).slice(0, 5), 'x', x(place) / WIDTH));
+    const at = [0, Math.floor((times.length - 1) / 2)].map((place) =>
+      mark(clock(times[place]).slice(0, 5), 'x', x(place) / WIDTH),
+    );
     put(labels, marks, at, mark('now', 'x last', 1));
   }
 
@@ -74,7 +99,10 @@ export function lineChart({ title, lines, format, most = undefined, empty = 'Not
     if (!shown) return;
     const box = drawing.getBoundingClientRect();
     const share = ((event.clientX - box.left) / box.width) * WIDTH - LEFT;
-    pointed = Math.max(0, Math.min(shown.times.length - 1, Math.round((share / (WIDTH - LEFT - 4)) * (shown.times.length - 1))));
+    pointed = Math.max(
+      0,
+      Math.min(shown.times.length - 1, Math.round((share / (WIDTH - LEFT - 4)) * (shown.times.length - 1))),
+    );
     read();
   });
   plot.addEventListener('pointerleave', () => {
@@ -112,13 +140,18 @@ function mark(said, className, share) {
 export function niceAbove(value) {
   if (!(value > 0)) return 1;
   const power = 10 ** Math.floor(Math.log10(value));
-  return [1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10].map((step) => step * power).find((each) => each >= value * 1.0001) ?? 10 * power;
+  return (
+    [1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10].map((step) => step * power).find((each) => each >= value * 1.0001) ?? 10 * power
+  );
 }
 
 /** A small line without axes, as a path into a drawing of 100 by 24. */
 export function sparkline(values, most = Math.max(...values, 1e-9)) {
   if (values.length < 2) return '';
   return values
-    .map((value, place) => `${place ? 'L' : 'M'}${((100 * place) / (values.length - 1)).toFixed(1)} ${(22 - 20 * Math.min(1, value / most)).toFixed(1)}`)
+    .map(
+      (value, place) =>
+        `${place ? 'L' : 'M'}${((100 * place) / (values.length - 1)).toFixed(1)} ${(22 - 20 * Math.min(1, value / most)).toFixed(1)}`,
+    )
     .join('');
 }

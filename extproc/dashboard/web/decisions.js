@@ -5,27 +5,92 @@ import { clock, count, seconds } from './format.js';
 import { ended } from './live.js';
 
 const PAGE = 50;
-const FILTERS = { replica: 'Replica', model: 'Model', reason: 'Reason', cache: 'Cache', tenant: 'Tenant', outcome: 'Outcome' };
+const FILTERS = {
+  replica: 'Replica',
+  model: 'Model',
+  reason: 'Reason',
+  cache: 'Cache',
+  tenant: 'Tenant',
+  outcome: 'Outcome',
+};
 const MOST_CHOICES = 300;
-const HEADINGS = ['Time', 'Model', 'Tenant', 'Replica', 'Reason', 'Prompt', 'Matched', 'Cached', 'TTFT predicted', 'TTFT', 'Total', 'Status', 'Cache'];
+const HEADINGS = [
+  'Time',
+  'Model',
+  'Tenant',
+  'Replica',
+  'Reason',
+  'Prompt',
+  'Matched',
+  'Cached',
+  'TTFT predicted',
+  'TTFT',
+  'Total',
+  'Status',
+  'Cache',
+];
 const NUMBERS = new Set(['Prompt', 'Matched', 'Cached', 'TTFT predicted', 'TTFT', 'Total']);
 
 export function decisionsView(live) {
   const chosen = Object.fromEntries(Object.keys(FILTERS).map((name) => [name, '']));
-  const selects = Object.keys(FILTERS).map((name) => filter(name, (value) => { chosen[name] = value; turn(0); }));
-  const search = h('input', { type: 'search', placeholder: 'Request id', 'aria-label': 'Find a request id', oninput: () => turn(0) });
+  const selects = Object.keys(FILTERS).map((name) =>
+    filter(name, (value) => {
+      chosen[name] = value;
+      turn(0);
+    }),
+  );
+  const search = h('input', {
+    type: 'search',
+    placeholder: 'Request id',
+    'aria-label': 'Find a request id',
+    oninput: () => turn(0),
+  });
   const pause = h('button', { type: 'button', 'aria-pressed': 'false', onclick: togglePause }, 'Pause');
   const newer = h('button', { type: 'button', onclick: () => turn(page - 1) }, '‹ Newer');
   const older = h('button', { type: 'button', onclick: () => turn(page + 1) }, 'Older ›');
   const place = h('span', { class: 'when', role: 'status' });
   const body = h('tbody', {});
-  const table = h('table', { class: 'decisions' }, h('thead', {}, h('tr', {}, HEADINGS.map((name) => h('th', { scope: 'col', class: NUMBERS.has(name) ? 'number' : null }, name)))), body);
+  const table = h(
+    'table',
+    { class: 'decisions' },
+    h(
+      'thead',
+      {},
+      h(
+        'tr',
+        {},
+        HEADINGS.map((name) => h('th', { scope: 'col', class: NUMBERS.has(name) ? 'number' : null }, name)),
+      ),
+    ),
+    body,
+  );
   const nothing = h('div', { class: 'empty' });
-  const scroller = h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Recent decisions' }, table);
+  const scroller = h(
+    'div',
+    { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Recent decisions' },
+    table,
+  );
   const clear = h('button', { type: 'button', class: 'quiet', onclick: reset }, 'Clear');
-  const element = h('section', { class: 'panel' },
-    h('div', { class: 'panel-head' }, h('h1', {}, 'Decisions'), place, h('div', { class: 'tools' }, pause, newer, older)),
-    h('div', { class: 'filters' }, selects.map((each) => each.element), search, clear), scroller, nothing);
+  const element = h(
+    'section',
+    { class: 'panel' },
+    h(
+      'div',
+      { class: 'panel-head' },
+      h('h1', {}, 'Decisions'),
+      place,
+      h('div', { class: 'tools' }, pause, newer, older),
+    ),
+    h(
+      'div',
+      { class: 'filters' },
+      selects.map((each) => each.element),
+      search,
+      clear,
+    ),
+    scroller,
+    nothing,
+  );
   let page = 0;
   let paused = false;
   let matching = [];
@@ -43,7 +108,11 @@ export function decisionsView(live) {
     const rules = Object.entries(chosen).filter(([, value]) => value);
     const found = [];
     for (const decision of live.decisions) {
-      if (rules.every(([name, value]) => facet(decision, name) === value) && (!wanted || decision.request_id.includes(wanted))) found.push(decision);
+      if (
+        rules.every(([name, value]) => facet(decision, name) === value) &&
+        (!wanted || decision.request_id.includes(wanted))
+      )
+        found.push(decision);
     }
     return found;
   }
@@ -54,10 +123,20 @@ export function decisionsView(live) {
     const { length } = live.decisions;
     nothing.hidden = matching.length > 0 || !live.at_unix_s;
     scroller.hidden = !matching.length;
-    text(nothing, length ? 'No decision matches the filter.' : 'No requests yet. Send one to /v1/chat/completions, and it appears here with its reasons.');
+    text(
+      nothing,
+      length
+        ? 'No decision matches the filter.'
+        : 'No requests yet. Send one to /v1/chat/completions, and it appears here with its reasons.',
+    );
     const held = paused || page > 0;
-    const range = matching.length ? `${count(from + 1)}–${count(Math.min(from + PAGE, matching.length))} of ${count(matching.length)}` : '';
-    text(place, `${range}${held ? ' · standing still' : ''}${live.sampled ? ' · a sample: more come than are shown' : ''}`);
+    const range = matching.length
+      ? `${count(from + 1)}–${count(Math.min(from + PAGE, matching.length))} of ${count(matching.length)}`
+      : '';
+    text(
+      place,
+      `${range}${held ? ' · standing still' : ''}${live.sampled ? ' · a sample: more come than are shown' : ''}`,
+    );
     newer.disabled = page === 0;
     older.disabled = from + PAGE >= matching.length;
     clear.hidden = !search.value && Object.values(chosen).every((value) => !value);
@@ -89,9 +168,13 @@ export function decisionsView(live) {
     choicesAt = live.decisions.length ? Date.now() : 0;
     const values = Object.keys(FILTERS).map(() => new Set());
     for (const decision of live.decisions) {
-      Object.keys(FILTERS).forEach((name, index) => values[index].size < MOST_CHOICES && values[index].add(facet(decision, name)));
+      Object.keys(FILTERS).forEach(
+        (name, index) => values[index].size < MOST_CHOICES && values[index].add(facet(decision, name)),
+      );
     }
-    selects.forEach((each, index) => each.offer([...values[index]].filter(Boolean).sort((a, b) => a.localeCompare(b, 'en', { numeric: true }))));
+    selects.forEach((each, index) =>
+      each.offer([...values[index]].filter(Boolean).sort((a, b) => a.localeCompare(b, 'en', { numeric: true }))),
+    );
   }
 }
 
@@ -114,7 +197,9 @@ function filter(name, choose) {
   let offered = '';
   return {
     element,
-    set: (value) => { select.value = value; },
+    set: (value) => {
+      select.value = value;
+    },
     offer(values) {
       if (values.join('\n') === offered || document.activeElement === select) return;
       offered = values.join('\n');
@@ -128,8 +213,14 @@ function filter(name, choose) {
 }
 
 function createRow(decision) {
-  const open = () => { location.hash = `#/decisions/${decision.id}`; };
-  const cells = HEADINGS.map((name, place) => (place ? h('td', { 'data-label': name, class: NUMBERS.has(name) ? 'number' : null }) : h('th', { scope: 'row' }, h('a', { href: `#/decisions/${decision.id}`, title: decision.request_id }))));
+  const open = () => {
+    location.hash = `#/decisions/${decision.id}`;
+  };
+  const cells = HEADINGS.map((name, place) =>
+    place
+      ? h('td', { 'data-label': name, class: NUMBERS.has(name) ? 'number' : null })
+      : h('th', { scope: 'row' }, h('a', { href: `#/decisions/${decision.id}`, title: decision.request_id })),
+  );
   return h('tr', { onclick: open }, cells);
 }
 
@@ -139,11 +230,18 @@ function updateRow(row, decision) {
   const late = decision.ttft_s > 0.2 && decision.ttft_s > 2 * decision.predicted_ttft_s;
   text(row.children[0].firstChild, clock(decision.at_unix_s));
   const told = [
-    decision.model, decision.tenant || '–', replica, decision.reason || '–', count(decision.prompt_tokens),
+    decision.model,
+    decision.tenant || '–',
+    replica,
+    decision.reason || '–',
+    count(decision.prompt_tokens),
     decision.replica ? count(decision.matched_tokens + (decision.restorable_tokens || 0)) : '–',
     decision.cached_tokens >= 0 ? count(decision.cached_tokens) : '–',
-    decision.replica ? seconds(decision.predicted_ttft_s) : '–', decision.ttft_s >= 0 ? seconds(decision.ttft_s) : '–',
-    ended(decision) ? seconds(decision.duration_s) : 'in flight', status(decision), decision.cache,
+    decision.replica ? seconds(decision.predicted_ttft_s) : '–',
+    decision.ttft_s >= 0 ? seconds(decision.ttft_s) : '–',
+    ended(decision) ? seconds(decision.duration_s) : 'in flight',
+    status(decision),
+    decision.cache,
   ];
   told.forEach((value, index) => text(row.children[index + 1], value));
   attribute(row.children[9], 'data-level', late ? 'warn' : null);

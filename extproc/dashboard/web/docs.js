@@ -17,7 +17,12 @@ export function docsView() {
     const [wanted, heading] = decodeURIComponent(place || 'README.md').split('#');
     try {
       pages ??= await get('/dashboard/docs.json');
-      put(contents, pages.map(({ path, title }) => h('a', { href: `#/docs/${path}`, 'aria-current': path === wanted ? 'page' : null }, title)));
+      put(
+        contents,
+        pages.map(({ path, title }) =>
+          h('a', { href: `#/docs/${path}`, 'aria-current': path === wanted ? 'page' : null }, title),
+        ),
+      );
       if (wanted !== shown) {
         const known = new Set(pages.map(({ path }) => path));
         const places = { link: (target) => link(target, wanted, known), image: (target) => image(target, wanted) };
@@ -40,12 +45,15 @@ function resolve(target, from) {
 }
 
 function link(target, from, known) {
-  if (/^[a-z]+:/i.test(target)) return /^(https?|mailto):/i.test(target) ? { href: target, rel: 'noreferrer', target: '_blank' } : null;
+  if (/^[a-z]+:/i.test(target))
+    return /^(https?|mailto):/i.test(target) ? { href: target, rel: 'noreferrer', target: '_blank' } : null;
   const [path, heading] = target.split('#');
   const resolved = path ? resolve(path, from) : from;
   return known.has(resolved) ? { href: `#/docs/${resolved}${heading ? `#${heading}` : ''}` } : null;
 }
 
 function image(target, from) {
-  return /^[a-z]+:/i.test(target) || !resolve(target, from).startsWith('docs/') ? null : `/dashboard/${resolve(target, from)}`;
+  return /^[a-z]+:/i.test(target) || !resolve(target, from).startsWith('docs/')
+    ? null
+    : `/dashboard/${resolve(target, from)}`;
 }

@@ -25,17 +25,23 @@ export class Flow {
     const from = height / 2;
     attribute(this.#gate, 'transform', `translate(17 ${from})`);
     const busiest = Math.max(1e-9, ...targets.map((each) => each.requests_per_s || 0));
-    keyed(this.#lines, targets, (each) => each.name, create, (group, each) => {
-      const share = (each.requests_per_s || 0) / busiest;
-      const way = `M32 ${from}C${WIDTH * 0.62} ${from} ${WIDTH * 0.55} ${each.y} ${WIDTH} ${each.y}`;
-      const [bed, stream] = group.children;
-      attribute(bed, 'd', way);
-      attribute(stream, 'd', way);
-      attribute(group, 'class', `${each.state} ${share ? 'flowing' : ''}`);
-      bed.style.strokeWidth = stream.style.strokeWidth = `${(1 + 4 * Math.sqrt(share)).toFixed(1)}px`;
-      const steps = Math.ceil(share * 4); // so that a small change does not start the animation again
-      stream.style.animationDuration = `${(4.2 - steps * 0.8).toFixed(1)}s`;
-    });
+    keyed(
+      this.#lines,
+      targets,
+      (each) => each.name,
+      create,
+      (group, each) => {
+        const share = (each.requests_per_s || 0) / busiest;
+        const way = `M32 ${from}C${WIDTH * 0.62} ${from} ${WIDTH * 0.55} ${each.y} ${WIDTH} ${each.y}`;
+        const [bed, stream] = group.children;
+        attribute(bed, 'd', way);
+        attribute(stream, 'd', way);
+        attribute(group, 'class', `${each.state} ${share ? 'flowing' : ''}`);
+        bed.style.strokeWidth = stream.style.strokeWidth = `${(1 + 4 * Math.sqrt(share)).toFixed(1)}px`;
+        const steps = Math.ceil(share * 4); // so that a small change does not start the animation again
+        stream.style.animationDuration = `${(4.2 - steps * 0.8).toFixed(1)}s`;
+      },
+    );
   }
 }
 

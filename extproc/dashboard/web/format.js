@@ -34,7 +34,11 @@ export function seconds(value) {
 export function duration(value) {
   if (!known(value)) return DASH;
   const total = Math.max(0, Math.round(value));
-  for (const [size, unit, next, part] of [[86400, 'd', 3600, 'h'], [3600, 'h', 60, 'min'], [60, 'min', 1, 's']]) {
+  for (const [size, unit, next, part] of [
+    [86400, 'd', 3600, 'h'],
+    [3600, 'h', 60, 'min'],
+    [60, 'min', 1, 's'],
+  ]) {
     if (total < size) continue;
     const rest = Math.floor((total % size) / next);
     return rest ? `${Math.floor(total / size)} ${unit} ${rest} ${part}` : `${Math.floor(total / size)} ${unit}`;

@@ -83,7 +83,9 @@ export class Live {
     const after_id = firstOpen ? Math.max(firstOpen - 1, this.#newest - REACH) : this.#newest;
     return get('/admin/decisions', { limit: ASKED_DECISIONS, after_id }).then((answer) => {
       const last = answer.decisions?.at(-1);
-      this.#missed = Boolean(this.#newest && last && Number(last.id) > after_id + 1 && answer.decisions.length >= ASKED_DECISIONS);
+      this.#missed = Boolean(
+        this.#newest && last && Number(last.id) > after_id + 1 && answer.decisions.length >= ASKED_DECISIONS,
+      );
       return answer;
     });
   }
@@ -105,7 +107,9 @@ export class Live {
   /** A page of those from before this page was opened, so that neither side has much to do at once. */
   async #askOlder() {
     const before_id = this.decisions.oldest()?.id;
-    const { decisions } = before_id ? await get('/admin/decisions', { limit: ASKED_DECISIONS, before_id }) : { decisions: [] };
+    const { decisions } = before_id
+      ? await get('/admin/decisions', { limit: ASKED_DECISIONS, before_id })
+      : { decisions: [] };
     const older = decisions.map((each) => ({ ...each, id: Number(each.id) })).reverse();
     this.decisions.prepend(older);
     for (const decision of older) this.#settle(decision);

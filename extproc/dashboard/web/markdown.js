@@ -45,7 +45,11 @@ function heading(line, rules) {
 
 /** As GitHub makes them, so that links between the documents work in both places. */
 function slug(words, taken) {
-  const plain = words.toLowerCase().replace(/[^\p{L}\p{N}\s_-]/gu, '').trim().replace(/\s/g, '-');
+  const plain = words
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N}\s_-]/gu, '')
+    .trim()
+    .replace(/\s/g, '-');
   const before = taken.get(plain) ?? 0;
   taken.set(plain, before + 1);
   return before ? `${plain}-${before}` : plain;
@@ -61,15 +65,35 @@ function fence(lines) {
 function indented(lines) {
   let last = lines.findIndex((line) => line.trim() && !/^( {4}|\t)/.test(line));
   if (last < 0) last = lines.length;
-  return [code(lines.slice(0, last).map((line) => line.replace(/^( {4}|\t)/, '')).join('\n').trimEnd()), last];
+  return [
+    code(
+      lines
+        .slice(0, last)
+        .map((line) => line.replace(/^( {4}|\t)/, ''))
+        .join('\n')
+        .trimEnd(),
+    ),
+    last,
+  ];
 }
 
-const code = (content, language) => h('pre', { tabindex: '0' }, h('code', { 'data-language': language || null }, content));
+const code = (content, language) =>
+  h('pre', { tabindex: '0' }, h('code', { 'data-language': language || null }, content));
 
 function quote(lines, rules) {
   let last = lines.findIndex((line) => !line.startsWith('>'));
   if (last < 0) last = lines.length;
-  return [h('blockquote', {}, blocks(lines.slice(0, last).map((line) => line.replace(/^>\s?/, '')), rules)), last];
+  return [
+    h(
+      'blockquote',
+      {},
+      blocks(
+        lines.slice(0, last).map((line) => line.replace(/^>\s?/, '')),
+        rules,
+      ),
+    ),
+    last,
+  ];
 }
 
 function list(lines, rules) {
@@ -84,7 +108,8 @@ function list(lines, rules) {
     else if (!lines[at].trim()) {
       if (!/^\s{2,}\S/.test(lines[at + 1] ?? '') && !ITEM.test(lines[at + 1] ?? '')) break;
       items.at(-1).push('');
-    } else if (depth > indent.length || !startsBlock(lines[at])) items.at(-1).push(lines[at].slice(Math.min(depth, indent.length + mark.length + 1)));
+    } else if (depth > indent.length || !startsBlock(lines[at]))
+      items.at(-1).push(lines[at].slice(Math.min(depth, indent.length + mark.length + 1)));
     else break;
     at += 1;
   }
@@ -92,18 +117,38 @@ function list(lines, rules) {
     const made = blocks(item, rules);
     return made.length && made[0].tagName === 'P' ? [...made[0].childNodes, ...made.slice(1)] : made;
   };
-  return [h(ordered ? 'ol' : 'ul', {}, items.map((item) => h('li', {}, content(item)))), at];
+  return [
+    h(
+      ordered ? 'ol' : 'ul',
+      {},
+      items.map((item) => h('li', {}, content(item))),
+    ),
+    at,
+  ];
 }
 
 function table(lines, rules) {
-  const cells = (line) => line.trim().replace(/^\||\|$/g, '').split(/(?<!\\)\|/).map((cell) => cell.trim().replaceAll('\\|', '|'));
+  const cells = (line) =>
+    line
+      .trim()
+      .replace(/^\||\|$/g, '')
+      .split(/(?<!\\)\|/)
+      .map((cell) => cell.trim().replaceAll('\\|', '|'));
   let last = lines.findIndex((line) => !line.includes('|'));
   if (last < 0) last = lines.length;
   const right = cells(lines[1]).map((rule) => rule.endsWith(':'));
-  const row = (tag) => (line) => h('tr', {}, cells(line).map((cell, place) => h(tag, { class: right[place] ? 'number' : null }, inline(cell, rules))));
+  const row = (tag) => (line) =>
+    h(
+      'tr',
+      {},
+      cells(line).map((cell, place) => h(tag, { class: right[place] ? 'number' : null }, inline(cell, rules))),
+    );
   const body = h('tbody', {}, lines.slice(2, last).map(row('td')));
   const head = cells(lines[0]).some(Boolean) ? h('thead', {}, row('th')(lines[0])) : null;
-  return [h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Table' }, h('table', {}, head, body)), last];
+  return [
+    h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Table' }, h('table', {}, head, body)),
+    last,
+  ];
 }
 
 function startsBlock(line) {
@@ -113,10 +158,24 @@ function startsBlock(line) {
 function paragraph(lines, rules) {
   let last = lines.findIndex((line, at) => at > 0 && startsBlock(line));
   if (last < 0) last = lines.length;
-  return [h('p', {}, inline(lines.slice(0, last).map((line) => line.trim()).join('\n'), rules)), last];
+  return [
+    h(
+      'p',
+      {},
+      inline(
+        lines
+          .slice(0, last)
+          .map((line) => line.trim())
+          .join('\n'),
+        rules,
+      ),
+    ),
+    last,
+  ];
 }
 
-const INLINE = /(`+)(.+?)\1(?!`)|!\[([^\]]*)\]\(([^)\s]+)[^)]*\)|\[((?:[^\][]|\[[^\]]*\]|`[^`]*`)+)\]\(([^)\s]+)[^)]*\)|\*\*(.+?)\*\*|(?<![\w*])[*_](?![\s*])(.+?)(?<![\s*])[*_](?!\w)|<(https?:\/\/[^>]+)>/s;
+const INLINE =
+  /(`+)(.+?)\1(?!`)|!\[([^\]]*)\]\(([^)\s]+)[^)]*\)|\[((?:[^\][]|\[[^\]]*\]|`[^`]*`)+)\]\(([^)\s]+)[^)]*\)|\*\*(.+?)\*\*|(?<![\w*])[*_](?![\s*])(.+?)(?<![\s*])[*_](?!\w)|<(https?:\/\/[^>]+)>/s;
 
 function inline(words, rules) {
   const out = [];
@@ -138,7 +197,8 @@ function span([, ticks, literal, caption, picture, label, target, strong, emphas
   return strong ? h('strong', {}, inline(strong, rules)) : h('em', {}, inline(emphasis, rules));
 }
 
-const figure = (caption, source) => (source ? h('img', { src: source, alt: caption, loading: 'lazy' }) : h('em', {}, caption));
+const figure = (caption, source) =>
+  source ? h('img', { src: source, alt: caption, loading: 'lazy' }) : h('em', {}, caption);
 
 function anchor(label, place, rules) {
   const content = inline(label, rules);

@@ -7,6 +7,8 @@ const LONG_WAIT_S = 2;
 const FULL = 0.95;
 const LEVELS = ['bad', 'warn', 'note'];
 const ENOUGH = 30;
+/** Warnings of the gateway that say what is said here in more detail. */
+const SEEN_HERE = /^(Draining: |Not known to serve: |No Envoy is connected|The configuration file is not valid)/;
 
 /** `[{level, text, detail, replica}]`; `level` is bad, warn or note. */
 export function problems(live) {
@@ -26,12 +28,19 @@ export function trouble(replica, flow) {
 function* ofGateway({ status }) {
   if (!status) return;
   if (!status.ready) yield { level: 'bad', text: 'The gateway is not ready', detail: 'It serves nothing yet.' };
-  if (status.envoys === 0) yield { level: 'bad', text: 'No Envoy is connected', detail: 'Requests do not reach the processor.' };
+  if (status.envoys === 0)
+    yield { level: 'bad', text: 'No Envoy is connected', detail: 'Requests do not reach the processor.' };
   if (status.config_error) {
     const since = clock(status.config_loaded_unix_s);
-    yield { level: 'bad', text: 'The configuration could not be loaded', detail: `${status.config_error} The one of ${since} stays in force.` };
+    yield {
+      level: 'bad',
+      text: 'The configuration could not be loaded',
+      detail: `${status.config_error} The one of ${since} stays in force.`,
+    };
   }
-  for (const warning of status.warnings ?? []) yield { level: 'note', text: warning };
+  for (const warning of status.warnings ?? []) {
+    if (!SEEN_HERE.test(warning)) yield { level: 'note', text: warning };
+  }
 }
 
 function* ofReplicas({ replicas, flows }) {
@@ -44,12 +53,23 @@ function* ofReplicas({ replicas, flows }) {
   const doubted = replicas.filter((each) => each.state === 'in_doubt');
   if (doubted.length) {
     const text = `${plural(doubted.length, 'replica')} in doubt`;
-    yield { level: 'bad', text, detail: `${named(doubted)}: failed lately; others are asked first.`, replica: one(doubted) };
+    const reason = doubted.some((each) => each.failures) ? 'failed lately' : 'not heard of yet';
+    yield {
+      level: 'bad',
+      text,
+      detail: `${named(doubted)}: ${reason}; others are asked first.`,
+      replica: one(doubted),
+    };
   }
   const failing = replicas.filter((each) => each.state !== 'in_doubt' && flows.get(each.name)?.failed_lately);
   if (failing.length) {
     const failures = failing.reduce((sum, each) => sum + flows.get(each.name).failed_lately, 0);
-    yield { level: 'warn', text: `${plural(failures, 'failure')} in the last minute`, detail: named(failing), replica: one(failing) };
+    yield {
+      level: 'warn',
+      text: `${plural(failures, 'failure')} in the last minute`,
+      detail: named(failing),
+      replica: one(failing),
+    };
   }
   const waiting = replicas.filter((each) => each.wait_s >= LONG_WAIT_S).sort((a, b) => b.wait_s - a.wait_s);
   if (waiting.length) {
@@ -75,21 +95,37 @@ function* ofTraffic({ buckets, at_unix_s }) {
   const before = total(slices.slice(0, -12));
   if (now.ended >= ENOUGH && now.error_rate >= 0.01) {
     const level = now.error_rate >= 0.05 ? 'bad' : 'warn';
-    yield { level, text: `${percent(now.error_rate, 1)} of requests fail`, detail: `${count(now.failed)} of ${count(now.ended)} in the last minute.` };
+    yield {
+      level,
+      text: `${percent(now.error_rate, 1)} of requests fail`,
+      detail: `${count(now.failed)} of ${count(now.ended)} in the last minute.`,
+    };
   }
   if (now.timed < ENOUGH || before.timed < ENOUGH) return;
   if (now.p95_s >= 0.5 && now.p95_s >= 2.5 * before.p95_s) {
-    yield { level: 'warn', text: `TTFT p95 is ${seconds(now.p95_s)}`, detail: `It was ${seconds(before.p95_s)} in the minutes before.` };
+    yield {
+      level: 'warn',
+      text: `TTFT p95 is ${seconds(now.p95_s)}`,
+      detail: `It was ${seconds(before.p95_s)} in the minutes before.`,
+    };
   }
   if (before.hit_rate >= 0.1 && now.hit_rate < before.hit_rate / 2) {
-    yield { level: 'warn', text: `Hit rate fell to ${percent(now.hit_rate)}`, detail: `It was ${percent(before.hit_rate)} in the minutes before.` };
+    yield {
+      level: 'warn',
+      text: `Hit rate fell to ${percent(now.hit_rate)}`,
+      detail: `It was ${percent(before.hit_rate)} in the minutes before.`,
+    };
   }
 }
 
 function* ofTenants({ tenants }) {
   const spent = tenants.filter((each) => each.budget_usd > 0 && each.spent_usd >= each.budget_usd);
   if (spent.length) {
-    yield { level: 'note', text: `${plural(spent.length, 'tenant')} out of budget`, detail: names(spent.map((each) => each.name)) };
+    yield {
+      level: 'note',
+      text: `${plural(spent.length, 'tenant')} out of budget`,
+      detail: names(spent.map((each) => each.name)),
+    };
   }
 }
 

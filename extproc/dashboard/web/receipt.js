@@ -18,7 +18,11 @@ const SHOWN = 12;
 
 export class Receipt {
   #content = h('div', { class: 'receipt' });
-  #close = h('button', { type: 'button', class: 'quiet close', 'aria-label': 'Close', onclick: () => this.element.close() }, '✕');
+  #close = h(
+    'button',
+    { type: 'button', class: 'quiet close', 'aria-label': 'Close', onclick: () => this.element.close() },
+    '✕',
+  );
   element = h('dialog', { class: 'drawer', 'aria-label': 'Decision' }, this.#close, this.#content);
   #wanted = 0;
 
@@ -36,7 +40,10 @@ export class Receipt {
       const decision = await get(`/admin/decisions/${id}`);
       if (this.#wanted === id) put(this.#content, render(decision));
     } catch (error) {
-      const said = error.status === 404 ? 'This decision is not kept any more: the gateway keeps the latest 10,000, until it is started again.' : error.message;
+      const said =
+        error.status === 404
+          ? 'This decision is not kept any more: the gateway keeps the latest 10,000, until it is started again.'
+          : error.message;
       if (this.#wanted === id) put(this.#content, h('p', { class: 'empty' }, h('b', {}, 'No receipt. '), said));
     }
   }
@@ -57,13 +64,22 @@ function render(decision) {
     facts(decision),
     h('h3', {}, 'Predicted against actual'),
     versus(decision),
-    rows.length ? [h('h3', {}, 'What each replica would have cost'), legend(rows), bars(decision, receipt), h('h3', {}, 'In numbers'), numbers(rows)] : null,
+    rows.length
+      ? [
+          h('h3', {}, 'What each replica would have cost'),
+          legend(rows),
+          bars(decision, receipt),
+          h('h3', {}, 'In numbers'),
+          numbers(rows),
+        ]
+      : null,
   ];
 }
 
 function headline(decision) {
   if (!decision.replica) return `Answered from the ${decision.cache} cache`;
-  if (decision.served_by && decision.served_by !== decision.replica) return `${decision.replica} was chosen, ${decision.served_by} served`;
+  if (decision.served_by && decision.served_by !== decision.replica)
+    return `${decision.replica} was chosen, ${decision.served_by} served`;
   return `Went to ${decision.replica}`;
 }
 
@@ -74,15 +90,31 @@ function why(decision, rows) {
   const strategy = decision.receipt?.strategy ? ` (${decision.receipt.strategy}: ${decision.reason})` : '';
   if (!decision.replica) return 'No replica was asked.';
   if (decision.reason === 'warm') return `Warm: it was believed to hold ${share}${strategy}.`;
-  if (decision.reason === 'spread') return `Spread: no replica held half of the prompt, so it went where the answer was expected soonest${strategy}.`;
-  if (decision.reason === 'saturated' && warmest) return `Saturated: ${warmest.name} holds ${count(warmest.matched_tokens)} tokens of it, but waiting there would cost more than computing here${strategy}.`;
+  if (decision.reason === 'spread')
+    return `Spread: no replica held half of the prompt, so it went where the answer was expected soonest${strategy}.`;
+  if (decision.reason === 'saturated' && warmest)
+    return `Saturated: ${warmest.name} holds ${count(warmest.matched_tokens)} tokens of it, but waiting there would cost more than computing here${strategy}.`;
   return `${decision.reason || 'Chosen'}${strategy}; believed to hold ${share}.`;
 }
 
 function facts(decision) {
-  const outcome = !ended(decision) ? 'in flight' : decision.status ? `${decision.status} after ${seconds(decision.duration_s)}` : 'the client left';
-  const all = { Model: decision.model, Tenant: decision.tenant || 'none', Outcome: outcome, 'Response cache': decision.cache, 'Request id': h('code', {}, decision.request_id) };
-  return h('dl', { class: 'facts' }, Object.entries(all).map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))));
+  const outcome = !ended(decision)
+    ? 'in flight'
+    : decision.status
+      ? `${decision.status} after ${seconds(decision.duration_s)}`
+      : 'the client left';
+  const all = {
+    Model: decision.model,
+    Tenant: decision.tenant || 'none',
+    Outcome: outcome,
+    'Response cache': decision.cache,
+    'Request id': h('code', {}, decision.request_id),
+  };
+  return h(
+    'dl',
+    { class: 'facts' },
+    Object.entries(all).map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value))),
+  );
 }
 
 function versus(decision) {
@@ -91,12 +123,23 @@ function versus(decision) {
   const slowest = Math.max(decision.predicted_ttft_s, decision.ttft_s, 1e-9);
   const predicted = decision.matched_tokens + (decision.restorable_tokens || 0);
   const most = Math.max(decision.prompt_tokens, 1);
-  const line = (name, share, value, className) => h('div', { class: 'pair' }, h('span', {}, name), bar(share, className), h('b', {}, value));
-  return h('div', { class: 'versus' },
+  const line = (name, share, value, className) =>
+    h('div', { class: 'pair' }, h('span', {}, name), bar(share, className), h('b', {}, value));
+  return h(
+    'div',
+    { class: 'versus' },
     line('TTFT predicted', decision.predicted_ttft_s / slowest, seconds(decision.predicted_ttft_s), 'before'),
     line('TTFT actual', timed ? decision.ttft_s / slowest : 0, timed ? seconds(decision.ttft_s) : 'not timed', 'after'),
     line('Cached predicted', predicted / most, `${count(predicted)} (${percent(predicted / most)})`, 'before'),
-    line('Cached actual', counted ? decision.cached_tokens / most : 0, counted ? `${count(decision.cached_tokens)} (${percent(decision.cached_tokens / most)})` : 'the engine did not say', 'after'));
+    line(
+      'Cached actual',
+      counted ? decision.cached_tokens / most : 0,
+      counted
+        ? `${count(decision.cached_tokens)} (${percent(decision.cached_tokens / most)})`
+        : 'the engine did not say',
+      'after',
+    ),
+  );
 }
 
 function bar(share, className) {
@@ -110,23 +153,52 @@ export function termsOf(line) {
   const terms = Object.entries(line.terms ?? {}).filter(([name]) => TERMS[name]);
   if (terms.length) return Object.fromEntries(terms);
   const restore_s = line.restore_s || 0;
-  return { base_s: line.base_s, wait_s: line.wait_s, own_s: Math.max(0, line.ttft_s - line.base_s - line.wait_s - restore_s), restore_s };
+  return {
+    base_s: line.base_s,
+    wait_s: line.wait_s,
+    own_s: Math.max(0, line.ttft_s - line.base_s - line.wait_s - restore_s),
+    restore_s,
+  };
 }
 
 function legend(rows) {
-  const used = new Set(rows.flatMap((each) => Object.entries(termsOf(each)).filter(([, value]) => value).map(([name]) => name)));
+  const used = new Set(
+    rows.flatMap((each) =>
+      Object.entries(termsOf(each))
+        .filter(([, value]) => value)
+        .map(([name]) => name),
+    ),
+  );
   const items = Object.entries(TERMS).filter(([name]) => used.has(name));
-  return h('p', { class: 'legend terms' }, items.map(([name, [label, meaning]]) => h('span', { title: meaning }, h('i', { class: name }), label)));
+  return h(
+    'p',
+    { class: 'legend terms' },
+    items.map(([name, [label, meaning]]) => h('span', { title: meaning }, h('i', { class: name }), label)),
+  );
 }
 
 function bars(decision, receipt) {
   const lines = receipt.replicas;
   const positive = (line) => Object.values(termsOf(line)).reduce((sum, value) => sum + Math.max(0, value), 0);
   const most = Math.max(...lines.map(positive), 1e-9);
-  const list = h('ol', { class: 'bars' }, lines.slice(0, SHOWN).map((line) => candidate(line, most, decision)));
+  const list = h(
+    'ol',
+    { class: 'bars' },
+    lines.slice(0, SHOWN).map((line) => candidate(line, most, decision)),
+  );
   const hidden = lines.length - SHOWN;
   if (hidden > 0) {
-    const button = h('button', { type: 'button', onclick: () => { list.append(...lines.slice(SHOWN).map((line) => candidate(line, most, decision))); button.remove(); } }, `Show ${hidden} more`);
+    const button = h(
+      'button',
+      {
+        type: 'button',
+        onclick: () => {
+          list.append(...lines.slice(SHOWN).map((line) => candidate(line, most, decision)));
+          button.remove();
+        },
+      },
+      `Show ${hidden} more`,
+    );
     return [list, button];
   }
   return receipt.not_shown ? [list, h('p', { class: 'when' }, `${receipt.not_shown} more were considered.`)] : list;
@@ -135,7 +207,10 @@ function bars(decision, receipt) {
 function candidate(line, most, decision) {
   const terms = termsOf(line);
   const credit_s = Math.max(0, -(terms.credit_s ?? 0));
-  const said = Object.entries(terms).filter(([, value]) => value).map(([name, value]) => `${TERMS[name][0]} ${seconds(value)}`).join(', ');
+  const said = Object.entries(terms)
+    .filter(([, value]) => value)
+    .map(([name, value]) => `${TERMS[name][0]} ${seconds(value)}`)
+    .join(', ');
   const track = h('span', { class: 'track stack', role: 'img', 'aria-label': said, title: said });
   let from = 0;
   for (const name of Object.keys(TERMS)) {
@@ -146,8 +221,21 @@ function candidate(line, most, decision) {
   }
   if (credit_s) track.append(segment('credit_s', from - credit_s, credit_s, most));
   const served = line.name === decision.served_by && line.name !== decision.replica ? h('small', {}, ' served') : null;
-  const name = h('span', { class: 'who' }, line.name, line.name === decision.replica ? h('small', {}, ' chosen') : null, served, line.note ? h('small', {}, ` ${line.note}`) : null);
-  return h('li', { class: line.name === decision.replica ? 'chosen' : null }, name, track, h('b', {}, line.terms?.base_s === undefined ? seconds(line.ttft_s) : seconds(line.cost)));
+  const name = h(
+    'span',
+    { class: 'who' },
+    line.name,
+    line.name === decision.replica ? h('small', {}, ' chosen') : null,
+    served,
+    line.note ? h('small', {}, ` ${line.note}`) : null,
+  );
+  return h(
+    'li',
+    { class: line.name === decision.replica ? 'chosen' : null },
+    name,
+    track,
+    h('b', {}, line.terms?.base_s === undefined ? seconds(line.ttft_s) : seconds(line.cost)),
+  );
 }
 
 function segment(name, from, size, most) {
@@ -159,11 +247,31 @@ function segment(name, from, size, most) {
 
 function numbers(rows) {
   const columns = [
-    ['Replica', (each) => each.name], ['TTFT', (each) => seconds(each.ttft_s)], ['Wait', (each) => seconds(each.wait_s)],
-    ['Matched', (each) => count(each.matched_tokens)], ['Uncached', (each) => count(each.uncached_tokens)],
-    ['Tokens/s', (each) => count(each.tokens_per_s)], ['In flight', (each) => count(each.inflight)], ['Cost', (each) => each.cost.toPrecision(3)],
+    ['Replica', (each) => each.name],
+    ['TTFT', (each) => seconds(each.ttft_s)],
+    ['Wait', (each) => seconds(each.wait_s)],
+    ['Matched', (each) => count(each.matched_tokens)],
+    ['Uncached', (each) => count(each.uncached_tokens)],
+    ['Tokens/s', (each) => count(each.tokens_per_s)],
+    ['In flight', (each) => count(each.inflight)],
+    ['Cost', (each) => each.cost.toPrecision(3)],
   ];
-  const line = (each) => h('tr', {}, columns.map(([, tell], place) => h(place ? 'td' : 'th', { class: place ? 'number' : null, scope: place ? null : 'row' }, tell(each))));
-  const head = h('tr', {}, columns.map(([name], place) => h('th', { scope: 'col', class: place ? 'number' : null }, name)));
-  return h('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Candidates in numbers' }, h('table', {}, h('thead', {}, head), h('tbody', {}, rows.slice(0, SHOWN).map(line))));
+  const line = (each) =>
+    h(
+      'tr',
+      {},
+      columns.map(([, tell], place) =>
+        h(place ? 'td' : 'th', { class: place ? 'number' : null, scope: place ? null : 'row' }, tell(each)),
+      ),
+    );
+  const head = h(
+    'tr',
+    {},
+    columns.map(([name], place) => h('th', { scope: 'col', class: place ? 'number' : null }, name)),
+  );
+  return h(
+    'div',
+    { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Candidates in numbers' },
+    h('table', {}, h('thead', {}, head), h('tbody', {}, rows.slice(0, SHOWN).map(line))),
+  );
 }

@@ -6,15 +6,31 @@ import { count, percent, plural, rate, seconds, short } from './format.js';
 
 const STATES = { serving: 'serving', draining: 'draining', in_doubt: 'in doubt', removed: 'removed' };
 
-export const COLUMNS = ['Replica', 'Requests/s', 'KV cache', 'Host tier', 'In flight', 'Queue', 'Speed', 'Warm', 'TTFT'];
+export const COLUMNS = [
+  'Replica',
+  'Requests/s',
+  'KV cache',
+  'Host tier',
+  'In flight',
+  'Queue',
+  'Speed',
+  'Warm',
+  'TTFT',
+];
 
 export function createRow() {
-  const cell = (name, label, ...children) => h('div', { class: `cell ${name}`, role: 'cell', 'data-label': label }, ...children);
+  const cell = (name, label, ...children) =>
+    h('div', { class: `cell ${name}`, role: 'cell', 'data-label': label }, ...children);
   const two = () => [h('b', {}), h('small', {})];
   const row = h(
     'div',
     { class: 'replica', role: 'row' },
-    h('div', { class: 'cell name', role: 'rowheader' }, h('span', { class: 'dot' }), h('span', { class: 'who' }, ...two())),
+    h(
+      'div',
+      { class: 'cell name', role: 'rowheader' },
+      h('span', { class: 'dot' }),
+      h('span', { class: 'who' }, ...two()),
+    ),
     cell('rate', 'Requests/s', ...two()),
     cell('kv', 'KV cache', meter(), ...two()),
     cell('host', 'Host tier', ...two()),
@@ -22,7 +38,16 @@ export function createRow() {
     cell('queue', 'Queue', ...two()),
     cell('speed', 'Speed', ...two()),
     cell('warm', 'Warm', ...two()),
-    cell('ttft', 'TTFT', svg('svg', { viewBox: '0 0 100 24', class: 'spark', preserveAspectRatio: 'none', 'aria-hidden': 'true' }, svg('path', {})), ...two()),
+    cell(
+      'ttft',
+      'TTFT',
+      svg(
+        'svg',
+        { viewBox: '0 0 100 24', class: 'spark', preserveAspectRatio: 'none', 'aria-hidden': 'true' },
+        svg('path', {}),
+      ),
+      ...two(),
+    ),
   );
   row.parts = Object.fromEntries([...row.children].map((each) => [each.classList[1], each]));
   return row;
@@ -45,8 +70,16 @@ export function updateRow(row, { replica, flow, level, slowest_s }) {
   attribute(parts.name, 'title', `${replica.address} · ${replica.pool} · ${(replica.models ?? []).join(', ')}`);
   say('rate', rate(flow?.requests_per_s ?? NaN), `${short(replica.routed)} in all`);
   updateCache(parts.kv, replica, say);
-  say('host', replica.host_tier_tokens ? short(replica.host_tier_tokens) : '–', replica.host_tier_tokens ? 'tokens' : 'none');
-  say('inflight', count(replica.inflight), replica.others_inflight ? `+${count(replica.others_inflight)} past us` : failing(replica, flow) || 'requests');
+  say(
+    'host',
+    replica.host_tier_tokens ? short(replica.host_tier_tokens) : '–',
+    replica.host_tier_tokens ? 'tokens' : 'none',
+  );
+  say(
+    'inflight',
+    count(replica.inflight),
+    replica.others_inflight ? `+${count(replica.others_inflight)} past us` : failing(replica, flow) || 'requests',
+  );
   attribute(parts.inflight, 'data-level', flow?.failed_lately || replica.failures ? 'warn' : null);
   say('queue', seconds(replica.wait_s), `${short(replica.queued_tokens)} tokens`);
   attribute(parts.queue, 'data-level', replica.wait_s >= 2 ? 'warn' : null);
@@ -79,6 +112,14 @@ function updateCache(cell, replica, say) {
   cell.querySelector('.held').style.width = percent(held, 1).replace(' ', '');
   cell.querySelector('.used').style.width = percent(used, 1).replace(' ', '');
   attribute(cell, 'data-level', used >= 0.95 ? 'warn' : null);
-  attribute(cell, 'title', `Believed to hold ${count(replica.index_tokens)} of ${known ? count(replica.capacity_tokens) : 'unknown'} tokens; ${percent(used)} in use by requests`);
-  say('kv', known ? percent(held) : short(replica.index_tokens), known ? `${short(replica.index_tokens)} of ${short(replica.capacity_tokens)}` : 'capacity unknown');
+  attribute(
+    cell,
+    'title',
+    `Believed to hold ${count(replica.index_tokens)} of ${known ? count(replica.capacity_tokens) : 'unknown'} tokens; ${percent(used)} in use by requests`,
+  );
+  say(
+    'kv',
+    known ? percent(held) : short(replica.index_tokens),
+    known ? `${short(replica.index_tokens)} of ${short(replica.capacity_tokens)}` : 'capacity unknown',
+  );
 }

@@ -1,0 +1,39 @@
+"""The dashboard of a real gateway: Envoy, processor and replicas, through the operations listener."""
+
+from __future__ import annotations
+
+from tests.browser.chromium import Browser
+from tests.envoy.gateway import Gateway
+
+
+async def test_a_request_is_seen_from_its_arrival_to_its_receipt(browser: Browser) -> None:
+    async with Gateway() as gateway, browser.page() as page:
+        await page.go(f"{gateway.operations_url}/dashboard")
+        await page.until("document.querySelectorAll('.rows .replica').length === 3")
+        prompt = [{"role": "user", "content": "How warm is it? " * 100}]
+        for _ in range(2):
+            answer = await gateway.openai.chat.completions.create(model="m", messages=prompt, max_tokens=4)
+            assert answer.choices
+        await page.until("kvgate.live.decisions.length === 2 && kvgate.live.decisions.newest().status === 200")
+        decision = await page.evaluate("kvgate.live.decisions.newest()")
+        assert decision["reason"] == "warm"
+        await page.evaluate(f"location.hash = '#/decisions/{decision['id']}'")
+        await page.until("document.querySelectorAll('.bars li').length === 3")
+        said = await page.text(".receipt")
+        assert f"Went to {decision['replica']}" in said
+        assert decision["request_id"] in said
+        for view in ("usage", "docs", "fleet"):
+            await page.evaluate(f"location.hash = '#/{view}'")
+            await page.until(f"document.querySelector('#tabs [aria-current]').hash === '#/{view}'")
+        assert page.errors == []
+        assert [each for each in page.requests if not each.startswith(gateway.operations_url)] == []
+
+
+async def test_a_processor_that_dies_is_said_until_it_is_back(browser: Browser) -> None:
+    async with Gateway() as gateway, browser.page() as page:
+        await page.go(f"{gateway.operations_url}/dashboard")
+        await page.until("document.querySelectorAll('.rows .replica').length === 3")
+        gateway.kill("serve")
+        await page.until("document.querySelector('#banner').innerText.includes('its processor does not')")
+        await page.until("document.querySelector('#banner').hidden")
+        await page.until("document.querySelector('#health').textContent !== 'Not current'")
