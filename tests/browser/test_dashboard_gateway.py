@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.browser.chromium import Browser
 from tests.envoy.gateway import Gateway
 
@@ -10,7 +12,7 @@ async def test_a_request_is_seen_from_its_arrival_to_its_receipt(browser: Browse
     async with Gateway() as gateway, browser.page() as page:
         await page.go(f"{gateway.operations_url}/dashboard")
         await page.until("document.querySelectorAll('.rows .replica').length === 3")
-        prompt = [{"role": "user", "content": "How warm is it? " * 100}]
+        prompt: list[Any] = [{"role": "user", "content": "How warm is it? " * 100}]
         for _ in range(2):
             answer = await gateway.openai.chat.completions.create(model="m", messages=prompt, max_tokens=4)
             assert answer.choices

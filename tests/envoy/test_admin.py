@@ -334,6 +334,14 @@ async def test_without_the_token_nothing_is_told_and_nothing_changed(fleet: Gate
     assert (await call.replica("r0"))["state"] == "serving"
 
 
+async def test_another_sites_page_in_an_operators_browser_changes_nothing(fleet: Gateway) -> None:
+    call = Call(fleet)
+    status, _ = await call("POST", "/admin/replicas/r0/drain", {}, headers={**ADMIN, "sec-fetch-site": "cross-site"})
+    assert status == 403
+    assert (await call.replica("r0"))["state"] == "serving"
+    assert (await call("GET", "/admin/status", headers={**ADMIN, "sec-fetch-site": "same-origin"}))[0] == 200
+
+
 async def test_grpc_itself_wants_the_token_and_can_be_reflected(fleet: Gateway) -> None:
     async with grpc.aio.insecure_channel(f"unix:{fleet.dir}/run/processor.sock") as channel:
         stub = admin_pb2_grpc.AdminStub(channel)

@@ -92,7 +92,7 @@ async def test_exit_statuses_tell_scripts_what_happened(fleet: Gateway, tmp_path
     (port,) = free_ports(1)
     refused, silent, usage, invalid, nobody = await asyncio.gather(
         kvgate("replicas", "remove", "nobody", config=config),
-        kvgate("status", "--address", f"127.0.0.1:{port}", config=config),
+        kvgate("status", "--address", f"unix:{tmp_path}/nobody.sock", config=config),
         kvgate("replicas", "drain"),
         kvgate("validate", "--json", config=wrong),
         kvgate("top", "--port", str(port), config=Path("kvgate.yaml")),

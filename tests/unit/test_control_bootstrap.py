@@ -80,7 +80,9 @@ def test_the_settings_are_in_the_bootstrap(tmp_path: Path) -> None:
 
 def test_operations_are_on_loopback_unless_told_otherwise(tmp_path: Path) -> None:
     default = rendered(tmp_path)["static_resources"]["listeners"][-1]
-    told = rendered(tmp_path, operations={"host": "10.0.0.1", "port": 99, "token": "for-tests"})["static_resources"]["listeners"][-1]
+    told = rendered(tmp_path, operations={"host": "10.0.0.1", "port": 99, "token": "for-tests"})["static_resources"][
+        "listeners"
+    ][-1]
     assert default["address"]["socket_address"] == {"address": "127.0.0.1", "port_value": 8081}
     assert told["address"]["socket_address"] == {"address": "10.0.0.1", "port_value": 99}
 

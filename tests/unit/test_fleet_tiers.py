@@ -251,12 +251,9 @@ def test_what_is_behind_a_replica_is_a_metric_of_those_that_have_a_tier() -> Non
     fleet = fleet_of("a", "b")
     fleet.apply(HostTierReported(0.0, "a", HostTier(1000)))
     fleet.index.store("a", chain(1, 2))
-    samples = {
-        (sample.name, sample.labels.get("replica")): sample.value
-        for family in FleetPage(fleet, lambda: 0.0).collect()
-        for sample in family.samples
-    }
-    assert samples["kvgate_replica_host_tier_tokens", "a"] == 20
-    assert samples["kvgate_replica_restore_tokens_per_second", "a"] == 60_000
-    assert not any(replica == "b" for name, replica in samples if "tier" in name or "restore" in name)
-    assert samples["kvgate_replica_index_tokens", "a"] == 20
+    lines = [line for family in FleetPage(fleet, lambda: 0.0).families() for line in family.lines()]
+    samples = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    assert float(samples['kvgate_replica_host_tier_tokens{replica="a"}']) == 20
+    assert float(samples['kvgate_replica_restore_tokens_per_second{replica="a"}']) == 60_000
+    assert not [name for name in samples if 'replica="b"' in name and ("tier" in name or "restore" in name)]
+    assert float(samples['kvgate_replica_index_tokens{replica="a"}']) == 20

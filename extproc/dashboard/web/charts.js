@@ -5,7 +5,7 @@ import { clock } from './format.js';
 
 const WIDTH = 560;
 const HEIGHT = 150;
-const LEFT = 46;
+const LEFT = 62;
 const BOTTOM = 20;
 const TOP = 8;
 
