@@ -11,16 +11,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import grpc
 from envoy.data.accesslog.v3.accesslog_pb2 import HTTPAccessLogEntry
-from envoy.service.accesslog.v3 import als_pb2, als_pb2_grpc
-from envoy.service.discovery.v3 import ads_pb2, ads_pb2_grpc
-from envoy.service.ext_proc.v3 import external_processor_pb2
 from grpc_health.v1 import health as grpc_health
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_health.v1 import health_pb2
 
-from extproc.admin.service import SERVICE as ADMIN
 from extproc.admin.service import Admin
 from extproc.assembly import Assembly, put_off
 from extproc.background import Background
@@ -30,6 +24,7 @@ from extproc.config.watch import FileWatch
 from extproc.control.ads import AggregatedDiscovery
 from extproc.control.resources import Upstream
 from extproc.control.snapshot import Snapshot
+from extproc.endpoint import WATCHED, Services, grpc_server
 from extproc.fleet.events import Finished, Lapsed
 from extproc.fleet.feeds import addresses, config
 from extproc.fleet.feeds.access_log import AccessLog
@@ -42,7 +37,6 @@ from extproc.gateway.catalog import Catalog, Directory
 from extproc.gateway.decisions import Decisions
 from extproc.gateway.gateway import Gateway, Observers
 from extproc.gateway.policies import Policies
-from extproc.gateway.processor import SERVICE
 from extproc.gateway.sampler import Sampler
 from extproc.metering.metering import Metered, Metering
 from extproc.metering.settlement import Settlement, end_of
@@ -128,7 +122,9 @@ class Processor:
             metrics=self._metrics.exposition,
         )
         self._admin = Admin(running.parts(), access_of(settings))
-        self._server = self._build_server(settings)
+        processor = self._recording.processor(self.gateway, self._metrics.took)
+        services = Services(processor, self._access_log, self._discovery, self._health, self._admin)
+        self._server = grpc_server(services, settings.server.max_body_bytes)
         self._background = Background()
 
     @property
@@ -160,7 +156,7 @@ class Processor:
         address = settings.processor_address
         self._server.add_insecure_port(address)
         await self._server.start()
-        for service in ("", SERVICE, ADMIN):
+        for service in WATCHED:
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         self._start_background()
         log.info("processor listens on %s; replicas: %s", address, ", ".join(self.fleet.replicas) or "none")
@@ -291,32 +287,6 @@ class Processor:
                 heard_s = now_s
             lost = now_s - heard_s > _LOST_ENVOY_S
             self.fleet.apply(Lapsed(now_s, routed_before_s=heard_s if lost else now_s - _LEASE_S))
-
-    def _build_server(self, settings: Settings) -> grpc.aio.Server:
-        max_message_bytes = settings.server.max_body_bytes + (1 << 20)
-        server = grpc.aio.server(
-            options=[
-                ("grpc.max_receive_message_length", max_message_bytes),
-                ("grpc.max_send_message_length", max_message_bytes),
-                ("grpc.so_reuseport", 0),  # a second processor on this port is a mistake, not a way to scale
-                ("grpc.http2.max_ping_strikes", 0),  # Envoy's keepalive pings are welcome
-            ]
-        )
-        self._recording.processor(self.gateway, self._metrics.took).add_to(server)
-        als_pb2_grpc.add_AccessLogServiceServicer_to_server(self._access_log, server)
-        ads_pb2_grpc.add_AggregatedDiscoveryServiceServicer_to_server(self._discovery, server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        self._admin.add_to(server)
-        names = [
-            external_processor_pb2.DESCRIPTOR.services_by_name["ExternalProcessor"].full_name,
-            als_pb2.DESCRIPTOR.services_by_name["AccessLogService"].full_name,
-            ads_pb2.DESCRIPTOR.services_by_name["AggregatedDiscoveryService"].full_name,
-            health_pb2.DESCRIPTOR.services_by_name["Health"].full_name,
-            ADMIN,
-            reflection.SERVICE_NAME,
-        ]
-        reflection.enable_server_reflection(names, server)
-        return server
 
 
 def _upstream(settings: Settings) -> Upstream:

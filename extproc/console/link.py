@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import grpc
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from pydantic import ValidationError
@@ -147,10 +148,23 @@ def open_link(where: Whereabouts) -> Iterator[Link]:
 
 def as_data(message: Message) -> dict[str, Any]:
     """A message as JSON has it, fields that are zero included."""
-    found: dict[str, Any] = _whole(
-        MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
-    )
-    return found
+    found = MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+    return _in_order(cast(Descriptor, message.DESCRIPTOR), _whole(found))
+
+
+def _in_order(descriptor: Descriptor, found: dict[str, Any]) -> dict[str, Any]:
+    """The same with its fields as the API lists them."""
+    ordered = {}
+    for field in descriptor.fields:
+        value, inner = found.get(field.name), field.message_type
+        if inner is not None and not inner.GetOptions().map_entry and inner.file is descriptor.file:
+            if isinstance(value, list):
+                value = [_in_order(inner, each) for each in value]
+            elif value is not None:
+                value = _in_order(inner, value)
+        if value is not None:
+            ordered[field.name] = value
+    return ordered
 
 
 def _whole(value: Any) -> Any:

@@ -24,10 +24,10 @@ class ConfigurationPart:
 
     live: LiveConfiguration
 
-    def get(self) -> pb.Config:
+    async def get(self) -> pb.Config:
         live = self.live
         return pb.Config(
-            yaml=as_yaml(live.current.settings),
+            yaml=await asyncio.to_thread(as_yaml, live.current.settings),
             path=str(live.source.path or ""),
             changes=list(live.overlay.sentences()),
         )

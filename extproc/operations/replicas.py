@@ -87,19 +87,19 @@ class Replicas:
 
     async def remove(self, request: pb.RemoveReplicaRequest) -> pb.Replica:
         self._find(request.name)
-        if not request.force:
-            self._refuse_if_last(request.name)
         view = self._view(request.name)
-        await self._change(lambda overlay: overlay.with_removed(request.name))
+        await self._change(
+            lambda overlay: self._spared(request.name, request.force, overlay.with_removed(request.name))
+        )
         view.state = "removed"
         return view
 
     async def drain(self, request: pb.DrainReplicaRequest) -> pb.Replica:
         placement = self._find(request.name)
         if not placement.replica.draining:
-            if not request.force:
-                self._refuse_if_last(request.name)
-            await self._change(lambda overlay: overlay.with_draining(request.name, True))
+            await self._change(
+                lambda overlay: self._spared(request.name, request.force, overlay.with_draining(request.name, True))
+            )
         return self._view(request.name)
 
     async def undrain(self, request: pb.UndrainReplicaRequest) -> pb.Replica:
@@ -122,10 +122,12 @@ class Replicas:
         except ValueError as error:
             raise NotNow(str(error)) from None
 
-    def _refuse_if_last(self, name: str) -> None:
+    def _spared(self, name: str, force: bool, overlay: Overlay) -> Overlay:
+        """The change that spares a replica, unless it would be missed. Asked when no other change is under way."""
         alone = served_by_alone(self._live.current.topology, name)
-        if alone:
+        if alone and not force:
             raise NotNow(f"Nobody else serves {', '.join(alone)}; with force, that model has no replica left.")
+        return overlay
 
     def _placements(self) -> dict[str, Placement]:
         current = self._live.current

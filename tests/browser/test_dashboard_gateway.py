@@ -7,6 +7,16 @@ from typing import Any
 from tests.browser.chromium import Browser
 from tests.envoy.gateway import Gateway
 
+LISTEN = """
+(() => {
+  const { onChange } = kvgate.poller;
+  kvgate.poller.onChange = (failure) => {
+    window.failed ??= failure?.error.kind;
+    onChange(failure);
+  };
+})()
+"""
+
 
 async def test_a_request_is_seen_from_its_arrival_to_its_receipt(browser: Browser) -> None:
     async with Gateway() as gateway, browser.page() as page:
@@ -35,7 +45,9 @@ async def test_a_processor_that_dies_is_said_until_it_is_back(browser: Browser) 
     async with Gateway() as gateway, browser.page() as page:
         await page.go(f"{gateway.operations_url}/dashboard")
         await page.until("document.querySelectorAll('.rows .replica').length === 3")
+        await page.evaluate(LISTEN)
         gateway.kill("serve")
-        await page.until("document.querySelector('#banner').innerText.includes('its processor does not')")
+        await page.until("kvgate.poller.now() && window.failed")  # it may be back before the next second
+        assert await page.evaluate("window.failed") == "gateway"
         await page.until("document.querySelector('#banner').hidden")
         await page.until("document.querySelector('#health').textContent !== 'Not current'")

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -247,7 +248,11 @@ async def test_an_added_replica_serves_within_two_seconds_and_is_removed_under_l
         await load.more(10)
         added = await call.did("/admin/replicas", {"provider": "sims", "url": url, "name": "late/1"})
         assert (added["from"], added["models"]) == ("admin", ["m"])
-        await until(lambda: load.served[-1][1] == "late/1", lambda: "late/1 gets nothing", deadline_s=2)
+
+        async def serves() -> bool:
+            return (await say(fleet, f"never heard before: {time.monotonic()} " * 20))[1] == "late/1"
+
+        await until(serves, lambda: "late/1 gets nothing", deadline_s=2)
         assert (await call.replica("late/1"))["state"] == "serving"
         await call.did("/admin/replicas/late%2F1", method="DELETE")
         await load.more(30)

@@ -36,8 +36,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "assembly": {"gateway", "fleet", "tenants", "caching", "redis_link", "config", "clock"},
     "recording": {"gateway", "telemetry", "config"},
+    "endpoint": {"admin", "control", "fleet", "gateway"},
     "server": {
-        *("assembly", "recording", "background", "gateway", "metering", "routing", "fleet"),
+        *("assembly", "endpoint", "recording", "background", "gateway", "metering", "routing", "fleet"),
         *("control", "admin", "operations", "telemetry", "config", "clock"),
     },
     "run": {"config", "control", "supervisor"},

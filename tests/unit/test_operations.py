@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from extproc.admin.parts import Parts
 from extproc.admin.v1 import admin_pb2 as pb
 from extproc.clock import ManualClock
 from extproc.config.errors import ConfigError, Problem
+from extproc.config.settings import Settings
+from extproc.control.resources import load_assignments
 from extproc.fleet.events import Usage
 from extproc.metering.metering import End, Metered
 from extproc.operations.totals import OTHER, Totals
@@ -91,6 +94,14 @@ async def test_the_last_replica_of_a_model_stays_unless_forced(what: str) -> Non
     request.force = True
     await getattr(parts.replicas, what)(request)
     assert not processor.gateway.ready
+
+
+async def test_two_drains_at_once_do_not_leave_a_model_without_replicas() -> None:
+    processor, parts = await running()
+    drains = (parts.replicas.drain(pb.DrainReplicaRequest(name=name)) for name in ("a", "b"))
+    answers = await asyncio.gather(*drains, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [pb.Replica, NotNow]
+    assert not processor.fleet.replicas["b"].draining
 
 
 async def test_a_provider_keeps_its_last_replica_even_when_forced() -> None:
@@ -185,3 +196,30 @@ def test_totals_do_not_grow_with_the_names_of_tenants() -> None:
     assert len(totals.tenants) <= 1001
     assert totals.tenants[OTHER].requests == totals.tenants[OTHER].rate_limited == 2000
     assert (totals.requests, totals.failovers, totals.models["m"].tokens.cached) == (6000, 3000, 15_000)
+
+
+async def test_envoy_is_told_who_drains_so_that_its_own_choices_pass_them_by() -> None:
+    processor, parts = await running()
+    await parts.replicas.drain(pb.DrainReplicaRequest(name="a"))
+    directory = processor.gateway.catalog.current
+    (assignment,) = load_assignments(directory.topology, directory.addresses)
+    (endpoints,) = assignment["endpoints"]
+    status = {
+        each["metadata"]["filter_metadata"]["kvgate"]["replica"]: each.get("health_status")
+        for each in endpoints["lb_endpoints"]
+    }
+    assert status == {"a": "DRAINING", "b": None}
+
+
+async def test_a_flush_is_for_a_tenant_or_for_a_scope_that_tenants_share() -> None:
+    file = configuration()
+    tenants = [{"name": "x", "cache_scope": "team"}, {"name": "y"}, {"name": "team"}]
+    settings = Settings.model_validate({**dict(file.settings), "tenants": tenants})
+    _, parts = await running(replace(file, settings=settings))
+    meant = {"": [], "x": ["shared:team"], "y": ["tenant:y"], "team": ["shared:team", "tenant:team"]}
+    meant |= {"shared:team": ["shared:team"], "tenant:team": ["tenant:team"]}
+    for scope, scopes in meant.items():
+        assert list((await parts.caches.flush(pb.FlushCachesRequest(scope=scope))).scopes) == scopes
+    for scope in ("nobody", "tenant:nobody", "shared:nobody", ":", "tenant:"):
+        with pytest.raises(NotFound):
+            await parts.caches.flush(pb.FlushCachesRequest(scope=scope))

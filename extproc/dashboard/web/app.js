@@ -15,6 +15,7 @@ import { themeToggle } from './theme.js';
 import { usageView } from './usage.js';
 
 const EVERY_S = 1;
+const LARGE_FLEET = 50; // from here on every other second does
 const FIGURES_EVERY = 3;
 
 const live = new Live();
@@ -42,6 +43,7 @@ async function ask() {
   if (asked % FIGURES_EVERY === 0) await live.refreshFigures();
   await live.refresh();
   asked += 1;
+  poller.everyS = live.replicas.length > LARGE_FLEET ? 2 * EVERY_S : EVERY_S;
   current.update();
   showHealth(null);
 }
