@@ -108,7 +108,7 @@ class Exchange:
             if phase == "response_headers":
                 answer = self.response.headers(message.response_headers)
             else:
-                timed = self.response.timed
+                timed = self.response.timed and self.response.is_sent
                 answer = self.response.chunk(message.response_body)
                 if timed:
                     self._first_token()

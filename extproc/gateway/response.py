@@ -28,11 +28,13 @@ class Response:
     Attributes:
         timed: the first chunk tells when the prefill ended.
         capture: where the reply goes, if it is to be kept.
+        is_sent: whether the request went to a replica.
     """
 
     def __init__(self, gateway: Gateway, ticket: str) -> None:
         self.timed = False
         self.capture: Capture | None = None
+        self.is_sent = False
         self._gateway = gateway
         self._ticket = ticket
 
@@ -58,10 +60,13 @@ class Response:
 
     def sent(self, request: InferenceRequest) -> None:
         """The request goes to a replica."""
+        self.is_sent = True
         self.timed = self.timed and request.stream
 
     def headers(self, headers: HttpHeaders) -> bytes:
-        """The reply begins."""
+        """The reply begins. One to a request that was not sent is Envoy's own: its client hung up, say."""
+        if not self.is_sent:
+            self.close()
         if self.capture is not None and not _can_be_kept(headers):
             self.capture.refused()
             self.capture = None
@@ -71,6 +76,8 @@ class Response:
 
     def chunk(self, body: HttpBody) -> bytes:
         """The next part of it."""
+        if not self.is_sent:
+            self.close()
         if self.timed:
             self.timed = False
             self._gateway.fleet.apply(FirstToken(self._gateway.clock.now(), self._ticket))

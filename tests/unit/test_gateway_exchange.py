@@ -392,3 +392,15 @@ async def test_the_session_is_what_the_configured_header_says() -> None:
     exchange = bench.gateway.open()
     await bench.headers(exchange, more={"x-conversation": "c-1", "x-session-id": "other"})
     assert exchange.session == "c-1"
+
+
+@pytest.mark.parametrize("sections", [{}, {"cache": {"enabled": True}}])
+async def test_a_reply_of_envoys_own_to_a_request_that_was_never_whole_is_nobodys(sections: dict[str, Any]) -> None:
+    bench = Bench(samples_per_s=10, **sections)
+    for phase in ("response_headers", "response_body"):
+        exchange = bench.gateway.open()
+        await bench.headers(exchange)
+        message = ProcessingRequest()
+        getattr(message, phase).end_of_stream = False
+        assert ProcessingResponse.FromString(await exchange.receive(message)).HasField(phase)
+        assert exchange.done
