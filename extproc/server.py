@@ -41,6 +41,7 @@ from extproc.gateway.sampler import Sampler
 from extproc.metering.metering import Metered, Metering
 from extproc.metering.settlement import Settlement, end_of
 from extproc.operations.assembly import Running, access_of
+from extproc.operations.envoy_metrics import EnvoyMetrics
 from extproc.operations.live import Configuration, LiveConfiguration, Source
 from extproc.operations.totals import Totals
 from extproc.recording import Recording
@@ -120,6 +121,7 @@ class Processor:
             self._clock,
             envoys=lambda: self._discovery.connected,
             metrics=self._metrics.exposition,
+            envoy_metrics=EnvoyMetrics(settings.envoy.admin_host, settings.envoy.admin_port),
         )
         self._admin = Admin(running.parts(), access_of(settings))
         processor = self._recording.processor(self.gateway, self._metrics.took)

@@ -106,11 +106,13 @@ class Parts:
 
     Args:
         metrics: all metrics, in Prometheus' text format.
+        envoy_metrics: Envoy's, in the same format. Raises Away.
         asset: the dashboard's files.
     """
 
     explain: Explain
     metrics: Callable[[], bytes]
+    envoy_metrics: Callable[[], Awaitable[bytes]]
     overview: Overview
     replicas: Replicas
     decisions: Decisions

@@ -49,6 +49,12 @@ class Admin(admin_pb2_grpc.AdminServicer):
     async def Metrics(self, _: pb.MetricsRequest, context: Context) -> HttpBody:  # noqa: N802
         return await self._guard.answer_scraper(context, lambda: pages.metrics(self._parts.metrics()))
 
+    async def EnvoyMetrics(self, _: pb.MetricsRequest, context: Context) -> HttpBody:  # noqa: N802
+        async def page() -> HttpBody:
+            return pages.metrics(await self._parts.envoy_metrics())
+
+        return await self._guard.answer_scraper(context, page)
+
     async def GetStatus(self, _: pb.GetStatusRequest, context: Context) -> pb.Status:  # noqa: N802
         return await self._guard.answer(context, self._parts.overview.status)
 

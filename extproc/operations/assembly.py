@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from extproc.admin.guard import Access
@@ -41,6 +41,7 @@ class Running:
     clock: Clock
     envoys: Callable[[], int]
     metrics: Callable[[], bytes]
+    envoy_metrics: Callable[[], Awaitable[bytes]]
 
     def parts(self, wall: Callable[[], float] = time.time) -> Parts:
         """What the admin API serves.
@@ -53,6 +54,7 @@ class Running:
         return Parts(
             explain=_explainer(gateway),
             metrics=self.metrics,
+            envoy_metrics=self.envoy_metrics,
             overview=Overview(
                 live,
                 fleet,

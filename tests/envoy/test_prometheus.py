@@ -105,7 +105,6 @@ async def watched(folder: Path) -> AsyncIterator[tuple[Prometheus, Load, RedisSe
         await stack.enter_async_context(gateways[1])
         targets = {
             "gateways": [f"127.0.0.1:{each.operations_port}" for each in gateways],
-            "envoys": [f"127.0.0.1:{each.admin_port}" for each in gateways],
             "replicas": [url.removeprefix("http://") for each in gateways for url in each.replicas.values()],
         }
         yield await stack.enter_async_context(Prometheus(folder, targets)), Load(gateways), redis

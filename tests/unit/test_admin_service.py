@@ -23,6 +23,8 @@ from extproc.admin.parts import Explanation, Parts
 from extproc.admin.service import SERVICE, Admin
 from extproc.admin.v1 import admin_pb2, admin_pb2_grpc
 from extproc.api.errors import BadRequest, ModelNotFound, NoReplica
+from extproc.operations.envoy_metrics import EnvoyMetrics
+from tests.ports import free_port
 
 PROTO = Path(__file__).parents[2] / "proto"
 RECEIPT = {"replica": "a", "replicas": [{"name": "a", "cost": 0.5}]}
@@ -40,6 +42,10 @@ def refused(error: Exception) -> Callable[..., Any]:
     return refuse
 
 
+async def envoy_metrics() -> bytes:
+    return b"envoy_server_live 1\n"
+
+
 def parts(**given: Any) -> Parts:
     """Parts of a gateway with one replica; what is not given is not there."""
     nothing = cast(Any, SimpleNamespace())
@@ -47,6 +53,7 @@ def parts(**given: Any) -> Parts:
     fakes = Parts(
         explain=explained,
         metrics=lambda: b"up 1\n",
+        envoy_metrics=envoy_metrics,
         overview=cast(Any, SimpleNamespace(status=lambda: admin_pb2.Status(version="0"))),
         replicas=cast(Any, replicas),
         decisions=nothing,
@@ -121,6 +128,21 @@ async def test_metrics_are_a_page_that_prometheus_reads(tmp_path: Path) -> None:
     assert page.content_type.startswith("text/plain; version=0.0.4")
 
 
+async def test_so_is_what_envoy_counts(tmp_path: Path) -> None:
+    async with admin(tmp_path) as stub:
+        page = await stub.EnvoyMetrics(admin_pb2.MetricsRequest())
+    assert page.data == b"envoy_server_live 1\n"
+    assert page.content_type.startswith("text/plain; version=0.0.4")
+
+
+async def test_an_envoy_that_cannot_be_asked_is_said_to_be_away(tmp_path: Path) -> None:
+    nobody = EnvoyMetrics("0.0.0.0", free_port())
+    async with admin(tmp_path, envoy_metrics=nobody) as stub:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await stub.EnvoyMetrics(admin_pb2.MetricsRequest())
+    assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [
@@ -148,6 +170,7 @@ async def test_with_a_token_every_call_needs_it_but_pages_do_not(
         for call in (
             stub.GetStatus(admin_pb2.GetStatusRequest(), metadata=sent),
             stub.Metrics(admin_pb2.MetricsRequest(), metadata=sent),
+            stub.EnvoyMetrics(admin_pb2.MetricsRequest(), metadata=sent),
             stub.Explain(admin_pb2.ExplainRequest(), metadata=sent),
         ):
             with pytest.raises(grpc.aio.AioRpcError) as caught:

@@ -45,6 +45,11 @@ class AdminStub(object):
                 request_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.MetricsRequest.SerializeToString,
                 response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
+        self.EnvoyMetrics = channel.unary_unary(
+                '/kvgate.admin.v1.Admin/EnvoyMetrics',
+                request_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.MetricsRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
         self.GetStatus = channel.unary_unary(
                 '/kvgate.admin.v1.Admin/GetStatus',
                 request_serializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.GetStatusRequest.SerializeToString,
@@ -176,6 +181,15 @@ class AdminServicer(object):
 
     def Metrics(self, request, context):
         """All metrics, in Prometheus' text format.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EnvoyMetrics(self, request, context):
+        """What the Envoy beside this processor counts, in the same format.
+
+        UNAVAILABLE: its admin page does not answer; the Envoy may run elsewhere.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -385,6 +399,11 @@ def add_AdminServicer_to_server(servicer, server):
                     request_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.MetricsRequest.FromString,
                     response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
+            'EnvoyMetrics': grpc.unary_unary_rpc_method_handler(
+                    servicer.EnvoyMetrics,
+                    request_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.MetricsRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
             'GetStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetStatus,
                     request_deserializer=kvgate_dot_admin_dot_v1_dot_admin__pb2.GetStatusRequest.FromString,
@@ -553,6 +572,33 @@ class Admin(object):
             request,
             target,
             '/kvgate.admin.v1.Admin/Metrics',
+            kvgate_dot_admin_dot_v1_dot_admin__pb2.MetricsRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EnvoyMetrics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kvgate.admin.v1.Admin/EnvoyMetrics',
             kvgate_dot_admin_dot_v1_dot_admin__pb2.MetricsRequest.SerializeToString,
             google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
