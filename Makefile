@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CONFIG ?= kvgate.yaml
-JOBS ?= auto
+# One more than there are cores: many tests wait for something.
+JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 .PHONY: help run test lint format proto clean bench-overhead bench-index bench-routing bench-policy docs grafana manifests constraints
 
@@ -64,4 +65,6 @@ $(READY): pyproject.toml
 	@$(PYTHON) -m venv $(VENV) || { echo "Python's venv module is missing (Debian: apt-get install python3-venv)" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable . --group dev
+	@# xds-protos brings older files of the same names; the last one installed is what is there.
+	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps opentelemetry-proto
 	@touch $@

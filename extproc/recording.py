@@ -64,7 +64,13 @@ class Recording:
 def _tracing(telemetry: Telemetry) -> Tracing | None:
     try:
         from extproc.telemetry.tracing import Tracing, collector
+
+        exporter = collector(telemetry.export_url, telemetry.otlp_protocol)
     except ImportError as missing:
-        log.error("traces will lack the processor's part: pip install 'kvgate[otel]' (%s)", missing)
+        log.error(
+            "traces will lack the processor's part: pip install 'kvgate[otel]', and then, since xds-protos brings "
+            "older files of the same names, pip install --force-reinstall --no-deps opentelemetry-proto (%s)",
+            missing,
+        )
         return None
-    return Tracing(collector(telemetry.export_url, telemetry.otlp_protocol), telemetry.service_name)
+    return Tracing(exporter, telemetry.service_name)
