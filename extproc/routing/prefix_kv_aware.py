@@ -53,11 +53,16 @@ class PrefixKvAware:
         prompt_tokens = demand.prompt_tokens
         busy = min(_MAX_BUSY, sum(c.utilisation for c in candidates) / len(candidates))
         delay = _delay(busy, len(candidates))
-        scores = [_score(c, prompt_tokens, busy, delay, _gain_s(c, candidates)) for c in candidates]
+        reused = [candidate.reused_tokens for candidate in candidates]
+        gains_s = _gains_s(candidates, reused)
+        scores = [
+            _score(candidate, prompt_tokens, busy, delay, gain_s)
+            for candidate, gain_s in zip(candidates, gains_s, strict=True)
+        ]
         scores.sort(key=_by_cost)
         warm_tokens = max(1.0, _WARM_SHARE * prompt_tokens)
         _settle_ties(scores, warm_tokens)
-        warmest = max(c.reused_tokens for c in candidates)
+        warmest = max(reused)
         if warmest < warm_tokens:
             reason = "spread"
         elif scores[0].candidate.reused_tokens >= warm_tokens:
@@ -73,10 +78,25 @@ def _delay(busy: float, count: int) -> float:
     return float(power * busy ** (power - 1) / idle + busy**power / idle**2) / count
 
 
-def _gain_s(candidate: Candidate, candidates: Sequence[Candidate]) -> float:
-    """Seconds that those who share the prompt would save by going there instead of where more of it is held."""
-    queues_s = [_queue_s(other) for other in candidates if other.reused_tokens > candidate.reused_tokens]
-    return max(0.0, min(queues_s) - _queue_s(candidate)) / 2 if queues_s else 0.0
+def _gains_s(candidates: Sequence[Candidate], reused: Sequence[int]) -> list[float]:
+    """For each, the seconds that those who share the prompt would save there, against where more of it is held.
+
+    Args:
+        reused: prompt tokens that each would not compute.
+    """
+    gains = [0.0] * len(candidates)
+    if min(reused) == max(reused):
+        return gains
+    queues = [_queue_s(candidate) for candidate in candidates]
+    level, more = max(reused), False  # whether any that were seen hold more than those at this level
+    least = least_so_far = math.inf  # of those that hold more; of those seen
+    for place in sorted(range(len(candidates)), key=reused.__getitem__, reverse=True):
+        if reused[place] != level:
+            level, least, more = reused[place], least_so_far, True
+        if more:
+            gains[place] = max(0.0, least - queues[place]) / 2
+        least_so_far = min(least_so_far, queues[place])
+    return gains
 
 
 def _queue_s(candidate: Candidate) -> float:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from extproc.routing import Candidate, Demand, Ranking
+from extproc.routing import Candidate, Demand, Ranking, prefix_kv_aware
 from extproc.routing.prefix_kv_aware import PrefixKvAware
 from tests.unit.candidates import demands, fleets
 from tests.unit.candidates import replica as candidate
@@ -260,3 +260,12 @@ def cost(first: Candidate, fleet: list[Candidate], demand: Demand) -> float:
     """What the first of a fleet would cost if it were like this."""
     scores = PrefixKvAware().rank(demand, [first, *fleet[1:]]).scores
     return next(score.cost for score in scores if score.candidate is first)
+
+
+@given(fleet=fleets)
+def test_the_gain_is_half_of_what_the_shortest_queue_with_more_of_the_prompt_is_longer(fleet: list[Candidate]) -> None:
+    reused = [candidate.reused_tokens for candidate in fleet]
+    for each, gain_s in zip(fleet, prefix_kv_aware._gains_s(fleet, reused), strict=True):
+        with_more = [prefix_kv_aware._queue_s(other) for other in fleet if other.reused_tokens > each.reused_tokens]
+        least_s = min(with_more, default=0.0)
+        assert gain_s == max(0.0, least_s - prefix_kv_aware._queue_s(each)) / 2
