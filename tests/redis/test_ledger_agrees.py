@@ -48,7 +48,7 @@ def at_time(script: Script) -> Script:
 
 
 @given(tenant_rules=rules, key_rules=rules, steps=steps)
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_redis_and_memory_give_the_same_verdicts(
     monkeypatch: pytest.MonkeyPatch, server: RedisServer, tenant_rules: Rules, key_rules: Rules, steps: list[tuple]
 ) -> None:
