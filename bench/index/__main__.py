@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     memory = bytes_per_block(CacheIndex)
     print()
     print_table(("memory", "bytes per held block"), [(name, f"{size:,.1f}") for name, size in memory.items()])
-    aims = [*map(_lookup_aim, found), *map(_insertion_aim, stored)]
+    aims = [*map(_lookup_aim, found[::2]), *map(_insertion_aim, stored)]
     print("\nAims:")
     for aim in aims:
         print_aim(aim["what"], aim["measured"], aim["aim"], aim["met"])

@@ -44,12 +44,12 @@ class Timing:
 
 
 def lookups(make: Make, calls: int) -> Iterator[Timing]:
-    """`match` in each state."""
-    yield _look_up("a", "all hold all of it", State(make).same_prompt(), calls)
-    yield _look_up("b", "each holds another part", State(make).leading_parts(), calls)
-    yield _look_up("c", "as b, in a filled index", State(make).leading_parts(filled_prompts()).filled(), calls)
-    yield _look_up("d", "200 turns, each forked", State(make).forked(200), calls)
-    yield _look_up("d2", "every block forked", State(make).forked(2000), calls)
+    """In each state, `match` (the tokens that each replica has) and `look_up` (what sharers would gain, too)."""
+    yield from _look_up("a", "all hold all of it", State(make).same_prompt(), calls)
+    yield from _look_up("b", "each holds another part", State(make).leading_parts(), calls)
+    yield from _look_up("c", "as b, in a filled index", State(make).leading_parts(filled_prompts()).filled(), calls)
+    yield from _look_up("d", "200 turns, each forked", State(make).forked(200), calls)
+    yield from _look_up("d2", "every block forked", State(make).forked(2000), calls)
 
 
 def insertions(make: Make, calls: int) -> Iterator[Timing]:
@@ -107,12 +107,13 @@ def _apart(blocks: int) -> Iterator[Chain]:
     return (chain("apart", blocks, number, blocks=blocks) for number in range(1 << 62))
 
 
-def _look_up(case: str, what: str, state: State, calls: int) -> Timing:
+def _look_up(case: str, what: str, state: State, calls: int) -> Iterator[Timing]:
     generator = random.Random(0)
     index, prompts = state.index, [generator.choice(state.prompts) for _ in range(calls)]
-    for prompt in prompts[:100]:
-        index.match(prompt)
-    return _timing(case, what, [(_us(index.match, prompt), len(prompt)) for prompt in prompts])
+    for name, call in ((case, index.match), (f"{case}, with sharers", index.look_up)):
+        for prompt in prompts[:100]:
+            call(prompt)
+        yield _timing(name, what, [(_us(call, prompt), len(prompt)) for prompt in prompts])
 
 
 def _insert(case: str, what: str, call: Callable[[str, Chain], None], prompts: list[tuple[str, Chain]]) -> Timing:

@@ -24,12 +24,14 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from itertools import accumulate
 
-from extproc.fleet.lookup import Lookup, shared
+from extproc.fleet.lookup import Lookup, named, shared
 from extproc.fleet.reuse import Reuse
 from extproc.fleet.shadow import Shadow
 from extproc.fleet.tiers import Tier, Tiers
-from extproc.fleet.tree import PrefixTree
+from extproc.fleet.tree import Node, PrefixTree
 from extproc.prefix import Chain
+
+_NONE: dict[int, Node] = {}  # children of a node that the prompt departs from
 
 
 class CacheIndex:
@@ -156,26 +158,38 @@ class CacheIndex:
 
     def match(self, chain: Chain) -> dict[str, int]:
         """Leading prompt tokens that each replica holds or will; replicas that have none are left out."""
-        return self.look_up(chain).tokens
+        ended, _ = self._walk(chain.hashes)
+        return named(ended, chain.weights, self._names, ~self._tree.tiers)
 
     def look_up(self, chain: Chain) -> Lookup:
-        """Matches a prompt against all replicas at once."""
-        hashes, weights = chain.hashes, chain.weights
+        """Matches a prompt against all replicas and their tiers at once, and tells what others share of it."""
+        ended, path = self._walk(chain.hashes)
+        weights = chain.weights
+        tokens = named(ended, weights, self._names, ~self._tree.tiers)
+        if not self._tree.tiers:
+            return Lookup(tokens, *shared(path, chain))
+        held = named(ended, weights, self._tiers.domains, self._tree.tiers)
+        behind = {replica: held[tier.domain] for replica, tier in self._behind.items() if tier.domain in held}
+        return Lookup(tokens, *shared(path, chain), behind)
+
+    def _walk(self, hashes: tuple[int, ...]) -> tuple[list[tuple[int, int]], list[Node]]:
+        """Down the tree as far as it knows the prompt: (blocks matched, bits of those that have no more), ascending;
+        and the nodes passed, of which the last may go on in another way than the prompt does."""
         total = len(hashes)
-        ended: list[tuple[int, int]] = []  # (blocks matched, replicas that have no more)
-        path: list[tuple[int, int, int]] = []  # (blocks, requests in flight, continuations other than ours)
+        ended: list[tuple[int, int]] = []
+        path: list[Node] = []
+        passed = path.append
         in_order = True
         alive = self._everyone
         at = 0
         children = self._tree.root.children
-        while at < total:
-            node = children.get(hashes[at])
-            if node is None:
-                break
+        while at < total and (node := children.get(hashes[at])) is not None:
             end = node.end
-            departs = end > total or hashes[end - 1] != node.last
-            if departs:
+            if end > total or hashes[end - 1] != node.last:
                 end = at + node.shared(hashes)
+                children = _NONE
+            else:
+                children = node.children
             if node.mask != alive:
                 # Whoever has a node has its parent: those alive here are exactly those in its mask.
                 ended.append((at, alive ^ node.mask))
@@ -185,21 +199,12 @@ class CacheIndex:
                     for slot, holding in node.holdings.items():
                         if node.partial >> slot & 1:
                             ended.append((min(at + holding.held, end), 1 << slot))
+            passed(node)
             at = end
-            if departs:
-                path.append((end, node.claims, max(1, len(node.children))))
-                break
-            path.append((end, node.claims, len(node.children) - (end < total and hashes[end] in node.children)))
-            children = node.children
         ended.append((at, alive))
         if not in_order:
             ended.sort()
-        tokens = _named(ended, weights, self._names, ~self._tree.tiers)
-        if not self._tree.tiers:
-            return Lookup(tokens, *shared(path, weights))
-        held = _named(ended, weights, self._tiers.domains, self._tree.tiers)
-        behind = {replica: held[tier.domain] for replica, tier in self._behind.items() if tier.domain in held}
-        return Lookup(tokens, *shared(path, weights), behind)
+        return ended, path
 
     def trim(self, replica: str, chain: Chain, cached_tokens: int, before_s: float) -> int:
         """The engine found no more than the first tokens of this chain in its cache, for a request routed at that time.
@@ -280,19 +285,3 @@ def _trim(shadow: Shadow | None, chain: Chain, cached_tokens: int, before_s: flo
     if shadow is None or block >= len(chain):
         return 0
     return shadow.trim(chain, block, before_s)
-
-
-def _named(ended: list[tuple[int, int]], weights: tuple[int, ...], names: dict[int, str], bits: int) -> dict[str, int]:
-    """Tokens by name, of those who have these bits, from blocks in ascending order; what comes later holds."""
-    found: dict[str, int] = {}
-    tokens = counted = 0
-    for blocks, mask in ended:
-        tokens += sum(weights[counted:blocks])
-        counted = blocks
-        if tokens:
-            mask &= bits
-            while mask:
-                bit = mask & -mask
-                found[names[bit]] = tokens
-                mask ^= bit
-    return found

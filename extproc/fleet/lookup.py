@@ -9,6 +9,9 @@ from itertools import accumulate
 from types import MappingProxyType
 from typing import NamedTuple
 
+from extproc.fleet.tree import Node
+from extproc.prefix import Chain
+
 
 class Lookup(NamedTuple):
     """What is known of a prompt.
@@ -43,24 +46,46 @@ class Lookup(NamedTuple):
         return unknown_tokens + (end - matched_tokens) / (1 + others) + behind
 
 
-def shared(
-    path: list[tuple[int, int, int]], weights: tuple[int, ...]
-) -> tuple[tuple[tuple[int, int], ...], tuple[float, ...]]:
-    """The nodes of a path -> `spans` and `lasting` of a look-up."""
+def shared(path: list[Node], chain: Chain) -> tuple[tuple[tuple[int, int], ...], tuple[float, ...]]:
+    """The nodes that a prompt passes -> `spans` and `lasting` of a look-up."""
     if not path:
         return (), ()
-    tokens = list(accumulate(weights[: path[-1][0]], initial=0))
+    hashes, last = chain.hashes, path[-1]
+    known = last.end
+    if departs := known > len(hashes) or hashes[known - 1] != last.last:
+        known = last.start + last.shared(hashes)
+    continued = known < len(hashes) and not departs and hashes[known] in last.children
+    # Continuations other than ours; a node that we depart from has its own.
+    others = max(1, len(last.children)) if departs else len(last.children) - continued
+    tokens = list(accumulate(chain.weights[:known], initial=0))
     spans: list[tuple[int, int]] = []
     lasting: list[float] = []
-    others, behind = 0, 0.0
-    for place in range(len(path) - 1, -1, -1):
-        end, claims, branches = path[place]
-        start = path[place - 1][0] if place else 0
-        others += branches
-        sharers = claims if claims > others else others
-        behind += (tokens[end] - tokens[start]) / (1 + sharers)
-        spans.append((tokens[end], sharers))
+    end_tokens, behind = tokens[known], 0.0
+    for node in reversed(path):
+        if node is not last:
+            others += len(node.children) - 1
+        sharers = node.claims if node.claims > others else others
+        start_tokens = tokens[node.start]
+        behind += (end_tokens - start_tokens) / (1 + sharers)
+        spans.append((end_tokens, sharers))
         lasting.append(behind)
+        end_tokens = start_tokens
     spans.reverse()
     lasting.reverse()
     return tuple(spans), tuple(lasting)
+
+
+def named(ended: list[tuple[int, int]], weights: tuple[int, ...], names: dict[int, str], bits: int) -> dict[str, int]:
+    """Tokens by name, of those who have these bits, from blocks in ascending order; what comes later holds."""
+    found: dict[str, int] = {}
+    tokens = counted = 0
+    for blocks, mask in ended:
+        tokens += sum(weights[counted:blocks])
+        counted = blocks
+        if tokens:
+            mask &= bits
+            while mask:
+                bit = mask & -mask
+                found[names[bit]] = tokens
+                mask ^= bit
+    return found
