@@ -13,6 +13,7 @@ from extproc.admin import pages
 from extproc.admin.errors import Invalid, TooMany
 from extproc.admin.guard import Access, Guard
 from extproc.admin.parts import Explain, Parts
+from extproc.admin.told import told
 from extproc.admin.v1 import admin_pb2 as pb
 from extproc.admin.v1 import admin_pb2_grpc
 
@@ -78,19 +79,19 @@ class Admin(admin_pb2_grpc.AdminServicer):
             self._watchers.discard(ending)
 
     async def AddReplica(self, request: pb.AddReplicaRequest, context: Context) -> pb.Replica:  # noqa: N802
-        return await self._guard.answer(context, lambda: self._parts.replicas.add(request))
+        return await self._guard.answer(context, lambda: self._parts.replicas.add(told(context, request)))
 
     async def RemoveReplica(self, request: pb.RemoveReplicaRequest, context: Context) -> pb.Replica:  # noqa: N802
-        return await self._guard.answer(context, lambda: self._parts.replicas.remove(request))
+        return await self._guard.answer(context, lambda: self._parts.replicas.remove(told(context, request)))
 
     async def DrainReplica(self, request: pb.DrainReplicaRequest, context: Context) -> pb.Replica:  # noqa: N802
-        return await self._guard.answer(context, lambda: self._parts.replicas.drain(request))
+        return await self._guard.answer(context, lambda: self._parts.replicas.drain(told(context, request)))
 
     async def UndrainReplica(self, request: pb.UndrainReplicaRequest, context: Context) -> pb.Replica:  # noqa: N802
-        return await self._guard.answer(context, lambda: self._parts.replicas.undrain(request))
+        return await self._guard.answer(context, lambda: self._parts.replicas.undrain(told(context, request)))
 
     async def SetReplicaWeight(self, request: pb.SetReplicaWeightRequest, context: Context) -> pb.Replica:  # noqa: N802
-        return await self._guard.answer(context, lambda: self._parts.replicas.set_weight(request))
+        return await self._guard.answer(context, lambda: self._parts.replicas.set_weight(told(context, request)))
 
     async def ListDecisions(self, request: pb.ListDecisionsRequest, context: Context) -> pb.Decisions:  # noqa: N802
         return await self._guard.answer(context, lambda: self._parts.decisions.list(request))
@@ -102,13 +103,13 @@ class Admin(admin_pb2_grpc.AdminServicer):
         return await self._guard.answer(context, self._parts.tenants.list)
 
     async def ResetTenant(self, request: pb.ResetTenantRequest, context: Context) -> pb.Tenant:  # noqa: N802
-        return await self._guard.answer(context, lambda: self._parts.tenants.reset(request))
+        return await self._guard.answer(context, lambda: self._parts.tenants.reset(told(context, request)))
 
     async def GetCaches(self, _: pb.GetCachesRequest, context: Context) -> pb.Caches:  # noqa: N802
         return await self._guard.answer(context, self._parts.caches.get)
 
     async def FlushCaches(self, request: pb.FlushCachesRequest, context: Context) -> pb.FlushCachesResponse:  # noqa: N802
-        return await self._guard.answer(context, lambda: self._parts.caches.flush(request))
+        return await self._guard.answer(context, lambda: self._parts.caches.flush(told(context, request)))
 
     async def GetConfig(self, _: pb.GetConfigRequest, context: Context) -> pb.Config:  # noqa: N802
         return await self._guard.answer(context, self._parts.configuration.get)

@@ -113,6 +113,7 @@ def front_proxy(settings: Settings, processor: ProcessorTarget) -> dict[str, Any
     document = fill(
         shipped("envoy.yaml"),
         {
+            "ADMIN_LUA": shipped("admin.lua"),
             "ADMIN_HOST": settings.envoy.admin_host,
             "ADMIN_PORT": settings.envoy.admin_port,
             "ADMIN_API": admin_api(),

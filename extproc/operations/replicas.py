@@ -181,7 +181,7 @@ class Replicas:
         view.failures = state.failures
         view.latency_s = state.latency_s or 0.0
         view.warm_share = lately.warm_share
-        view.recent_ttft_s.extend(lately.ttft_s)
+        view.recent_ttft_s.extend(round(each, 4) for each in lately.ttft_s)
         return view
 
 
