@@ -14,6 +14,7 @@ from extproc.tenants.keys import Caller
 from extproc.tenants.ledger import Ask, Bill, Verdict
 from extproc.tenants.redis_ledger import RedisLedger, WhenDown
 from extproc.tenants.rules import UNLIMITED, Rules
+from tests.redis.delay_proxy import DelayProxy
 from tests.redis_server import RedisServer
 
 NUSD = 1_000_000_000
@@ -32,7 +33,7 @@ async def until(true: Callable[[], bool]) -> None:
 class Desk:
     """One instance of the gateway, as far as its ledger goes."""
 
-    def __init__(self, server: RedisServer, timeout_s: float, when_down: WhenDown, lease_s: float) -> None:
+    def __init__(self, server: RedisServer | DelayProxy, timeout_s: float, when_down: WhenDown, lease_s: float) -> None:
         clock = MonotonicClock()
         self.link = RedisLink(server.url, clock, timeout_s=timeout_s)
         self.ledger = RedisLedger(
@@ -54,7 +55,7 @@ class Desk:
 
 @asynccontextmanager
 async def desk(
-    server: RedisServer, *, timeout_s: float = 2.0, when_down: WhenDown = "open", lease_s: float = 3600
+    server: RedisServer | DelayProxy, *, timeout_s: float = 2.0, when_down: WhenDown = "open", lease_s: float = 3600
 ) -> AsyncIterator[Desk]:
     """An instance that runs."""
     instance, background = Desk(server, timeout_s, when_down, lease_s), Background()

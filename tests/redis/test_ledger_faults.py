@@ -8,6 +8,7 @@ import logging
 import pytest
 
 from extproc.tenants.rules import Rules
+from tests.redis.delay_proxy import DelayProxy
 from tests.redis.desk import NUSD, Desk, caller, desk, until
 from tests.redis_server import RedisServer
 
@@ -118,6 +119,48 @@ async def test_while_redis_is_slow_requests_do_not_wait_for_it(redis: RedisServe
         assert refused.count("requests") >= 198
         assert here.link.failures < 10
         redis.resume()
+
+
+async def test_over_a_slow_network_limits_and_budgets_are_as_exact_as_over_a_quick_one(redis: RedisServer) -> None:
+    async with DelayProxy(redis.url) as network, desk(network) as here, desk(network) as there:
+        network.delay_s = 0.05
+        verdicts = await asyncio.gather(*(each.ask(RATE) for each in (here, there) for _ in range(20)))
+        assert [verdict.refused for verdict, _ in verdicts].count(None) == 2
+        assert all(verdict.shared for verdict, _ in verdicts)
+        bought = await asyncio.gather(*(each.ask(BUDGET, usd=0.1) for each in (here, there) for _ in range(20)))
+        assert [verdict.refused for verdict, _ in bought].count(None) == 10
+
+
+async def test_under_load_a_network_that_becomes_too_slow_fails_nothing_and_loses_no_spend(
+    redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    who, each, settled = caller(Rules(budget_usd=1000), Rules(budget_usd=1000)), 0.001, 0
+    stop = asyncio.Event()
+
+    async def load(instance: Desk) -> None:
+        nonlocal settled
+        while not stop.is_set():
+            verdict, bill = await instance.ask(who, usd=each)
+            assert verdict.refused is None
+            await asyncio.sleep(0.002)
+            instance.ends(bill, usd=each)
+            settled += 1
+
+    async with DelayProxy(redis.url) as network, desk(network, timeout_s=0.5) as here, desk(redis) as auditor:
+        clients = [asyncio.create_task(load(here)) for _ in range(20)]
+        for delay_s in (0.02, 5.0):
+            so_far, network.delay_s = settled, delay_s
+            await until(lambda so_far=so_far: settled > so_far + 200)
+        await until(lambda: here.link.down)
+        network.delay_s = 0.0
+        await until(lambda: not here.link.down)
+        stop.set()
+        await asyncio.gather(*clients)
+        truth = round(settled * each * NUSD)
+        while await auditor.ledger.spent("acme") < truth:
+            await asyncio.sleep(0.01)
+        assert await auditor.ledger.spent("acme") <= 1.05 * truth
+        assert warnings(caplog) <= 4
 
 
 async def test_a_reservation_whose_answer_was_lost_is_released(redis: RedisServer) -> None:
