@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
-
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from typing import TYPE_CHECKING, TypeVar
 
 from extproc.clock import Clock
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +39,12 @@ class RedisLink:
     """
 
     def __init__(self, url: str, clock: Clock, *, timeout_s: float = 0.5, connections: int = 64) -> None:
+        # A tenth of a second that a gateway without Redis need not wait for.
+        from redis.asyncio import BlockingConnectionPool, Redis
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+        from redis.exceptions import RedisError
+
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=connections,
@@ -51,6 +55,7 @@ class RedisLink:
             protocol=2,  # one command less on each new connection
         )
         self._redis: Redis = Redis(connection_pool=pool)
+        self._faults = (RedisError, OSError, asyncio.TimeoutError)
         self._clock = clock
         self._timeout_s = timeout_s
         self._pause_s = 0.0
@@ -82,7 +87,7 @@ class RedisLink:
         changes = self._changes  # a call that began before the latest one says nothing of how it is now
         try:
             result = await asyncio.wait_for(self._afresh(call) if probing else call(self._redis), self._timeout_s)
-        except (RedisError, OSError, asyncio.TimeoutError) as error:
+        except self._faults as error:
             self.failures += 1
             if changes == self._changes:
                 self._failed(error)

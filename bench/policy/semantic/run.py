@@ -106,8 +106,8 @@ async def look_up_us(embedder: Embedder, entries: int, calls: int) -> list[float
     cache = _cache(embedder, SemanticSettings(), entries)
     words = np.random.default_rng(1)
     for number in range(entries):
-        await _store(cache, chat(_sentence(words, number)), "answer")
-    requests = [understood(chat(_sentence(words, entries + number))) for number in range(calls)]
+        await _store(cache, chat(sentence(words, number)), "answer")
+    requests = [understood(chat(sentence(words, entries + number))) for number in range(calls)]
     times = []
     for request in requests:
         begun = time.perf_counter()
@@ -117,7 +117,8 @@ async def look_up_us(embedder: Embedder, entries: int, calls: int) -> list[float
     return times
 
 
-def _sentence(words: np.random.Generator, number: int) -> str:
+def sentence(words: np.random.Generator, number: int) -> str:
+    """A question that has no paraphrase among the others."""
     made = ["".join(chr(97 + letter) for letter in words.integers(0, 26, 6)) for _ in range(4)]
     return f"How does the {made[0]} {made[1]} work in a {made[2]} of {made[3]} {number}?"
 

@@ -30,7 +30,8 @@ class Entry:
     Args:
         key: 32 bytes over the canonical form of the question.
         question: its words as the client wrote them, for the guards.
-        vector: of the canonical form; None if none was to be had: then only the same question finds it.
+        vector: of the canonical form; None if none was to be had: then only the same question finds it. None as well in
+            what a store found whose vectors stay where they are.
         observations: what was learned of it, oldest first.
     """
 

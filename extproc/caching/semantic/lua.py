@@ -6,62 +6,88 @@ spreads keys over servers cannot run these.
 
 from __future__ import annotations
 
-_PLACE = """
+LAYOUT = "semantic:v2:"
+"""Begins all keys, after the prefix. Entries of another layout are not found, and expire."""
+
+_PLACE = (
+    """
 local prefix, holder, scope = ARGV[1], ARGV[2], ARGV[3]
-local base = prefix .. 'semantic:' .. (redis.call('GET', prefix .. 'flushes') or '0') .. ':' ..
-  (redis.call('GET', prefix .. 'flushes:' .. holder) or '0') .. ':' .. scope
-local used = prefix .. 'semantic:used'
+local root = prefix .. '"""
+    + LAYOUT
+    + """'
+local place = (redis.call('GET', prefix .. 'flushes') or '0') .. '_' ..
+  (redis.call('GET', prefix .. 'flushes:' .. holder) or '0') .. '_' .. scope
+local base, used, untils = root .. 'place:' .. place, root .. 'used', root .. 'until'
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+local most_dropped = 1000
 
-local function drop(place, key)
-  redis.call('HDEL', place, key)
-  redis.call('HDEL', place .. ':a', key)
-  redis.call('HDEL', place .. ':o', key)
-  redis.call('ZREM', place .. ':z', key)
-  redis.call('ZREM', place .. ':x', key)
-  redis.call('ZREM', used, place .. ' ' .. key)
-end
-
-local function changed(key)
+local function changed(base, suffix, key)
   if redis.call('HSETNX', base, 'v', string.format('%.0f', now_ms * 1000)) == 0 then
     redis.call('HINCRBY', base, 'v', 1)
   end
-  redis.call('ZADD', base .. ':z', redis.call('HGET', base, 'v'), key)
+  redis.call('ZADD', base .. suffix, redis.call('HGET', base, 'v'), key)
+end
+
+local function drop(member)
+  local place, key = string.match(member, '^(.*):(.*)$')
+  local base = root .. 'place:' .. place
+  redis.call('DEL', root .. 'entry:' .. member)
+  redis.call('ZREM', used, member)
+  redis.call('ZREM', untils, member)
+  if redis.call('ZREM', base .. ':live', key) == 0 or redis.call('EXISTS', base) == 0 then return end
+  changed(base, ':dropped', key)
+  redis.call('PEXPIRE', base .. ':dropped', math.max(1, redis.call('PTTL', base)))
+  if redis.call('ZCARD', base .. ':dropped') > most_dropped then
+    local oldest = redis.call('ZRANGE', base .. ':dropped', 0, 0, 'WITHSCORES')
+    redis.call('HSET', base, 'floor', string.format('%.0f', tonumber(oldest[2])))
+    redis.call('ZREM', base .. ':dropped', oldest[1])
+  end
+end
+
+local function lives(key, ttl_ms)
+  if ttl_ms > redis.call('PTTL', key) then redis.call('PEXPIRE', key, ttl_ms) end
 end
 """
+)
 
 ANSWER = (
     _PLACE
     + """
-local key = ARGV[4]
-for _, old in ipairs(redis.call('ZRANGEBYSCORE', base .. ':x', '-inf', now_ms, 'LIMIT', 0, 20)) do drop(base, old) end
-local until_ms = redis.call('ZSCORE', base .. ':x', key)
-if until_ms and tonumber(until_ms) <= now_ms then drop(base, key) end
-local answer = redis.call('HGET', base .. ':a', key)
-if answer then redis.call('ZADD', used, 'XX', now_ms, base .. ' ' .. key) end
-return {base, redis.call('HGET', base, 'v') or '0', answer}
+local member = place .. ':' .. ARGV[4]
+for _, old in ipairs(redis.call('ZRANGEBYSCORE', untils, '-inf', now_ms, 'LIMIT', 0, 20)) do drop(old) end
+local answer = redis.call('HGET', root .. 'entry:' .. member, 'answer')
+if answer then redis.call('ZADD', used, 'XX', now_ms, member) end
+return {place, redis.call('HGET', base, 'v') or '0', answer}
 """
 )
 
 PUT = (
     _PLACE
     + """
-local key, blob, answer, ttl_ms, most = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8])
-redis.call('HSET', base, key, blob)
-redis.call('HSET', base .. ':a', key, answer)
-redis.call('ZADD', base .. ':x', now_ms + ttl_ms, key)
-changed(key)
-redis.call('ZADD', used, now_ms, base .. ' ' .. key)
-for _, suffix in ipairs({'', ':a', ':o', ':z', ':x'}) do redis.call('PEXPIRE', base .. suffix, ttl_ms) end
-redis.call('PEXPIRE', used, ttl_ms)
+local key, question, dims, vector, answer = ARGV[4], ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local ttl_ms, most = tonumber(ARGV[9]), tonumber(ARGV[10])
+local member = place .. ':' .. key
+local entry = root .. 'entry:' .. member
+local fields = {'place', place, 'question', question, 'answer', answer}
+if dims ~= '0' then
+  for _, part in ipairs({'dims', dims, 'v' .. dims, vector}) do fields[#fields + 1] = part end
+end
+local learned = redis.call('HGET', entry, 'learned')
+if learned then
+  for _, part in ipairs({'learned', learned}) do fields[#fields + 1] = part end
+end
+redis.call('DEL', entry)
+redis.call('HSET', entry, unpack(fields))
+redis.call('PEXPIRE', entry, ttl_ms)
+redis.call('ZREM', base .. ':dropped', key)
+changed(base, ':live', key)
+redis.call('ZADD', used, now_ms, member)
+redis.call('ZADD', untils, now_ms + ttl_ms, member)
+for _, name in ipairs({base, base .. ':live', used, untils}) do lives(name, ttl_ms) end
 local over = redis.call('ZCARD', used) - most
 if over > 0 then
-  for _, member in ipairs(redis.call('ZRANGE', used, 0, math.min(over, 100) - 1)) do
-    local at = string.find(member, ' ', 1, true)
-    if at then drop(string.sub(member, 1, at - 1), string.sub(member, at + 1)) end
-    redis.call('ZREM', used, member)
-  end
+  for _, old in ipairs(redis.call('ZRANGE', used, 0, math.min(over, 100) - 1)) do drop(old) end
 end
 return 1
 """
@@ -71,11 +97,12 @@ OBSERVE = (
     _PLACE
     + """
 local key, seen, most = ARGV[4], ARGV[5], tonumber(ARGV[6])
-if redis.call('HEXISTS', base, key) == 0 then return 0 end
-local all = (redis.call('HGET', base .. ':o', key) or '') .. seen
-redis.call('HSET', base .. ':o', key, string.sub(all, -most))
-redis.call('PEXPIRE', base .. ':o', math.max(1, redis.call('PTTL', base)))
-changed(key)
+local entry = root .. 'entry:' .. place .. ':' .. key
+if redis.call('EXISTS', entry) == 0 then return 0 end
+local all = (redis.call('HGET', entry, 'learned') or '') .. seen
+redis.call('HSET', entry, 'learned', string.sub(all, -most))
+changed(base, ':live', key)
+for _, name in ipairs({base, base .. ':live'}) do lives(name, redis.call('PTTL', entry)) end
 return 1
 """
 )
@@ -83,14 +110,22 @@ return 1
 CHANGES = (
     _PLACE
     + """
-local since, most = ARGV[4], ARGV[5]
-local found = {}
-local rows = redis.call('ZRANGEBYSCORE', base .. ':z', '(' .. since, '+inf', 'WITHSCORES', 'LIMIT', 0, most)
+local since, most = ARGV[4], tonumber(ARGV[5])
+local floor = redis.call('HGET', base, 'floor')
+if floor and since ~= '0' and tonumber(since) < tonumber(floor) then return {1, {}, {}} end
+local live, dropped, upto = {}, {}, '+inf'
+local rows = redis.call('ZRANGEBYSCORE', base .. ':live', '(' .. since, '+inf', 'WITHSCORES', 'LIMIT', 0, most)
 for i = 1, #rows, 2 do
-  local key = rows[i]
+  local entry = root .. 'entry:' .. place .. ':' .. rows[i]
   local version = string.format('%.0f', tonumber(rows[i + 1]))
-  found[#found + 1] = {key, version, redis.call('HGET', base, key), redis.call('HGET', base .. ':o', key)}
+  local held = redis.call('HMGET', entry, 'question', 'dims', 'learned')
+  live[#live + 1] = {rows[i], version, held[1], held[2] and redis.call('HGET', entry, 'v' .. held[2]), held[3]}
+  if #live == most then upto = version end
 end
-return found
+rows = redis.call('ZRANGEBYSCORE', base .. ':dropped', '(' .. since, upto, 'WITHSCORES')
+for i = 1, #rows, 2 do
+  dropped[#dropped + 1] = {rows[i], string.format('%.0f', tonumber(rows[i + 1]))}
+end
+return {0, live, dropped}
 """
 )
