@@ -1,4 +1,4 @@
-"""The ADS server: keeps every connected Envoy at the published snapshot (state of the world, CDS and EDS).
+"""The ADS server: keeps every connected Envoy at the published snapshot (state of the world: CDS, EDS, LDS and SDS).
 
 Protocol: https://www.envoyproxy.io/docs/envoy/latest/api-docs/xds_protocol
 """
@@ -14,11 +14,13 @@ import grpc
 from envoy.service.discovery.v3 import ads_pb2_grpc
 from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, DiscoveryResponse
 
-from extproc.control.snapshot import CLUSTER_TYPE, ENDPOINT_TYPE, Snapshot
+from extproc.control.snapshot import CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE, SECRET_TYPE, Snapshot
 
 log = logging.getLogger(__name__)
 
-_PUSH_ORDER = (CLUSTER_TYPE, ENDPOINT_TYPE)
+_PUSH_ORDER = (SECRET_TYPE, CLUSTER_TYPE, ENDPOINT_TYPE, LISTENER_TYPE)
+_ALL_OR_NONE = (CLUSTER_TYPE, LISTENER_TYPE)
+"""Types that are asked for without names, and mean all of them."""
 
 
 @dataclass(slots=True)
@@ -67,7 +69,7 @@ class Conversation:
         return self._respond(request.type_url)
 
     def on_snapshot(self, snapshot: Snapshot) -> list[DiscoveryResponse]:
-        """A new snapshot: the types that changed, clusters before their endpoints."""
+        """A new snapshot: the types that changed, what is named before what names it."""
         self.snapshot = snapshot
         return [
             response
@@ -103,7 +105,7 @@ class Conversation:
             return []  # on_snapshot will answer
         subscription = self._subscriptions[type_url]
         wanted = self.snapshot.type(type_url)
-        everything = type_url == CLUSTER_TYPE  # CDS asks for no names and means all of them
+        everything = type_url in _ALL_OR_NONE
         self._nonces += 1
         subscription.version = wanted.version
         subscription.nonce = str(self._nonces)

@@ -13,7 +13,7 @@ from typing import Any
 
 from extproc.config.settings import Settings, Tls
 from extproc.config.topology import Topology
-from extproc.control import resources
+from extproc.control import kv_store, resources
 from extproc.control.bootstrap import BY_NAME, ProcessorTarget, front_proxy, serve_tls
 from extproc.control.resources import Resource, Upstream, is_ip
 from extproc.control.template import to_yaml
@@ -51,6 +51,10 @@ def static_document(
     document = front_proxy(settings, ProcessorTarget.parse(processor_target))
     del document["dynamic_resources"]
     document["static_resources"]["clusters"] += static_clusters(topology, upstream)
+    if settings.kv_store is not None:
+        listener, cluster = kv_store.written_out(settings.kv_store, BY_NAME)
+        document["static_resources"]["listeners"].append(listener)
+        document["static_resources"]["clusters"].append(cluster)
     if settings.server.tls is not None:
         serve_tls(document, common_tls=_files(settings.server.tls), tls=settings.server.tls)
     return document

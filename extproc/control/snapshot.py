@@ -9,18 +9,23 @@ from typing import Any
 
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
+from envoy.config.listener.v3 import listener_pb2
 from envoy.extensions.clusters.aggregate.v3 import cluster_pb2 as _aggregate  # noqa: F401 - ParseDict looks it up
+from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 from xds.type.v3 import typed_struct_pb2 as _typed_struct  # type: ignore[import-untyped]  # noqa: F401
 
 from extproc.config.topology import Topology
-from extproc.control import resources
+from extproc.control import kv_store, resources
+from extproc.control.kv_store import KvStoreResources
 from extproc.control.resources import Addresses, Resource, Upstream
 
 CLUSTER_TYPE = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 ENDPOINT_TYPE = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
+LISTENER_TYPE = "type.googleapis.com/envoy.config.listener.v3.Listener"
+SECRET_TYPE = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +52,22 @@ class Snapshot:
 
     clusters: TypeSnapshot
     endpoints: TypeSnapshot
+    listeners: TypeSnapshot
+    secrets: TypeSnapshot
 
     @classmethod
-    def of(cls, topology: Topology, addresses: Addresses, upstream: Upstream | None = None) -> Snapshot:
+    def of(
+        cls,
+        topology: Topology,
+        addresses: Addresses,
+        upstream: Upstream | None = None,
+        store: KvStoreResources = kv_store.NOTHING,
+    ) -> Snapshot:
         """The snapshot of a topology whose replicas' names are resolved.
 
         Args:
             addresses: replica name -> (IP, port); a replica that is missing gets no endpoint.
+            store: the listener in front of the remote KV store, and what belongs to it.
 
         Raises:
             ValueError: two clusters would have one name.
@@ -64,28 +78,44 @@ class Snapshot:
             clusters=TypeSnapshot.of(
                 {
                     cluster["name"]: ParseDict(with_typed_structs(cluster), cluster_pb2.Cluster())
-                    for cluster in resources.clusters(topology, upstream)
+                    for cluster in (*resources.clusters(topology, upstream), *store.clusters)
                 }
             ),
             endpoints=TypeSnapshot.of(
                 {
                     assignment["cluster_name"]: ParseDict(assignment, endpoint_pb2.ClusterLoadAssignment())
-                    for assignment in resources.load_assignments(topology, addresses)
+                    for assignment in (*resources.load_assignments(topology, addresses), *store.load_assignments)
                 }
+            ),
+            listeners=TypeSnapshot.of(
+                {
+                    listener["name"]: ParseDict(with_typed_structs(listener), listener_pb2.Listener())
+                    for listener in store.listeners
+                }
+            ),
+            secrets=TypeSnapshot.of(
+                {secret["name"]: ParseDict(secret, secret_pb2.Secret()) for secret in store.secrets}
             ),
         )
 
     @property
     def version(self) -> str:
-        return f"{self.clusters.version}-{self.endpoints.version}"
+        types = (self.clusters, self.endpoints, self.listeners, self.secrets)
+        return "-".join(each.version for each in types)
 
     def type(self, type_url: str) -> TypeSnapshot:
         """The resources of a type; none for a type that is not served here."""
-        return {CLUSTER_TYPE: self.clusters, ENDPOINT_TYPE: self.endpoints}.get(type_url, _NOTHING)
+        served = {
+            CLUSTER_TYPE: self.clusters,
+            ENDPOINT_TYPE: self.endpoints,
+            LISTENER_TYPE: self.listeners,
+            SECRET_TYPE: self.secrets,
+        }
+        return served.get(type_url, _NOTHING)
 
 
-def with_typed_structs(cluster: Resource) -> Resource:
-    """A cluster whose extension configurations are TypedStructs, which Envoy parses itself.
+def with_typed_structs(resource: Resource) -> Resource:
+    """A cluster or listener whose extension configurations are TypedStructs, which Envoy parses itself.
 
     The Python stubs lag behind Envoy (xds-protos 1.85 has no `selected_host_key`); this way they need not know
     the extensions.
@@ -102,8 +132,8 @@ def with_typed_structs(cluster: Resource) -> Resource:
         # cluster_type alone takes no TypedStruct
         return {key: item if key == "cluster_type" else converted(item) for key, item in node.items()}
 
-    resource: Resource = converted(cluster)
-    return resource
+    found: Resource = converted(resource)
+    return found
 
 
 _NOTHING = TypeSnapshot("0", {})

@@ -1,4 +1,4 @@
-"""envoy/envoy.yaml, filled in.
+"""The templates in envoy/, filled in.
 
 A placeholder is the whole of a quoted scalar, `"${NAME}"` or `"${NAME:-default}"`, so the template stays YAML that any
 editor understands, and no value can break out of its place.
@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+_Loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
 _PLACEHOLDER = re.compile(r"\$\{(?P<name>[A-Z_]+)(?::-(?P<default>[^}]*))?\}")
 
 
@@ -42,12 +43,12 @@ def fill(text: str, values: Mapping[str, str | int]) -> dict[str, Any]:
         if match["name"] in values:
             return values[match["name"]]
         if match["default"] is None:
-            raise ValueError(f"envoy.yaml: nothing to fill ${{{match['name']}}} in with")
+            raise ValueError(f"nothing to fill ${{{match['name']}}} in with")
         return _typed(match["default"])
 
-    document: dict[str, Any] = filled(yaml.safe_load(text))
+    document: dict[str, Any] = filled(yaml.load(text, Loader=_Loader))
     if unused:
-        raise ValueError(f"envoy.yaml has no placeholder for {', '.join(sorted(unused))}")
+        raise ValueError(f"there is no placeholder for {', '.join(sorted(unused))}")
     return document
 
 

@@ -14,11 +14,12 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 
 from tools.grafana.fleet import CACHE, REPLICAS, ROUTING
+from tools.grafana.kv_store import KV_STORE
 from tools.grafana.machine import ENVOY, PROCESSOR
 from tools.grafana.query import Panel
 from tools.grafana.traffic import KNOWN, TENANTS
 
-ROWS = (KNOWN, ROUTING, CACHE, REPLICAS, TENANTS, PROCESSOR, ENVOY)
+ROWS = (KNOWN, ROUTING, CACHE, REPLICAS, TENANTS, PROCESSOR, ENVOY, KV_STORE)
 _SOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 _WIDTH, _HEIGHT = 8, 8
 """Of a panel: three to a row of Grafana's 24 columns."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tools.grafana.query import I, Panel, R, Row, quantile, rate
 
+_REPLICAS = 'envoy_cluster_name!="kvgate-kv-store"'
+
 PROCESSOR = Row(
     "Processor",
     (
@@ -108,7 +110,7 @@ ENVOY = Row(
             "reqps",
             (
                 (
-                    f"sum by (envoy_endpoint_address) (rate(envoy_cluster_endpoint_rq_total{R}))",
+                    f"sum by (envoy_endpoint_address) (rate(envoy_cluster_endpoint_rq_total{{{_REPLICAS}}}{R}))",
                     "{{envoy_endpoint_address}}",
                 ),
             ),
@@ -124,7 +126,7 @@ ENVOY = Row(
                     "{{envoy_cluster_name}} retries",
                 ),
                 (
-                    f"sum by (envoy_endpoint_address) (rate(envoy_cluster_endpoint_rq_error{R}))",
+                    f"sum by (envoy_endpoint_address) (rate(envoy_cluster_endpoint_rq_error{{{_REPLICAS}}}{R}))",
                     "{{envoy_endpoint_address}} errors",
                 ),
             ),

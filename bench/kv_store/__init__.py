@@ -1,0 +1,1 @@
+"""What the KV store's listener costs: large values through it and past it."""
