@@ -4,10 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CONFIG ?= kvgate.yaml
+ENGINE_PYTHON ?= $(PYTHON)
+ENGINE := .venv-engine
+ENGINE_READY := $(ENGINE)/.ready
 # One more than there are cores: many tests wait for something.
 JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
-.PHONY: help run test lint format proto clean bench-overhead bench-index bench-routing bench-policy docs grafana manifests constraints
+.PHONY: help run test engine test-engine lint format proto clean bench-overhead bench-index bench-routing bench-policy docs grafana manifests constraints
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -16,7 +19,14 @@ run: $(READY) ## serve on http://localhost:8080 with three simulated replicas (C
 	$(BIN)/kvgate run -c $(CONFIG)
 
 test: $(READY) ## the whole suite, with a real Envoy
-	$(BIN)/pytest -n $(JOBS)
+	@# A file is one worker's, since its tests share a gateway or a browser; those that take longest come first.
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
+engine: $(READY) $(ENGINE_READY) ## serve with real engines on the CPU: two vLLM replicas, LMCache, Redis
+	PATH="$$PATH:$(CURDIR)/$(BIN)" $(BIN)/kvgate run -c deploy/engine/kvgate.yaml
+
+test-engine: $(READY) $(ENGINE_READY) ## the tests with real engines; some minutes, two cores and 12 GB of memory
+	$(BIN)/pytest tests/engine
 
 lint: $(READY) ## ruff and mypy, strict
 	$(BIN)/ruff check .
@@ -58,7 +68,7 @@ constraints: $(READY) ## pin the image's dependencies to the versions that are i
 	$(BIN)/python -m tools.constraints
 
 clean: ## remove the environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(ENGINE) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "KVGate needs Python 3.10 or newer; try make PYTHON=python3.12 ..." >&2; exit 1; }
@@ -67,4 +77,8 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable . --group dev
 	@# xds-protos brings older files of the same names; the last one installed is what is there.
 	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps opentelemetry-proto
+	@touch $@
+
+$(ENGINE_READY): $(wildcard tools/engine/*.py tools/engine/*.txt tools/engine/models/*.py)
+	@$(ENGINE_PYTHON) -m tools.engine --venv $(ENGINE)
 	@touch $@

@@ -18,6 +18,7 @@ from extproc.config.settings import Provider, Settings
 from extproc.config.topology import Replica
 from extproc.config.watch import FileWatch
 from extproc.control.bootstrap import render_bootstrap, write_secrets
+from extproc.programs import Programs, check_commands
 from extproc.supervisor import Program, Supervisor, envoy_program, python_program
 
 log = logging.getLogger(__name__)
@@ -41,27 +42,31 @@ async def run(
         announce: prints to the user.
 
     Raises:
-        PortTaken: before anything was started.
+        PortTaken, ProgramMissing: before anything was started.
     """
     settings = load()
     check_ports(settings)
+    check_commands(settings.programs)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    supervisor = Supervisor()
+    supervisor, programs = Supervisor(), Programs()
     watch = FileWatch(path)
     loop.add_signal_handler(signal.SIGHUP, lambda: _forward_reload(supervisor, watch))
     tasks = []
     try:
+        await programs.replace(settings.programs)
         await supervisor.replace(simulators(settings), among=_SIM)
         drain_s = settings.processor.drain_timeout_s
-        supervisor.add(python_program("processor", "serve", "-c", str(path), *overrides, stop_within_s=drain_s + 5))
+        serve = ("serve", "-c", str(path), *overrides)
+        supervisor.add(python_program("processor", "extproc", *serve, stop_within_s=drain_s + 5))
         await _until_listening(settings.processor_address)
         supervisor.add(_envoy(settings), before_stop=lambda: asyncio.wait_for(_drain_envoy(settings), drain_s))
         tasks = [
             asyncio.create_task(_announce_when_ready(settings, announce)),
-            asyncio.create_task(_follow(watch, load, supervisor)),
+            asyncio.create_task(_announce_programs(settings, programs, announce)),
+            asyncio.create_task(_follow(watch, load, supervisor, programs)),
         ]
         await stop.wait()
         announce("stopping")
@@ -69,6 +74,7 @@ async def run(
         for task in tasks:
             task.cancel()
         await supervisor.stop()
+        await programs.stop()  # last: requests in flight end there
 
 
 def simulators(settings: Settings) -> Mapping[str, Program]:
@@ -94,7 +100,7 @@ def _simulator(name: str, provider: Provider, replica: Replica, models: list[str
     arguments += ["--decode-tokens-per-s", str(provider.tokens_per_second)]
     arguments += ["--prefill-tokens-per-s", str(provider.prefill_tokens_per_second)]
     arguments += ["--kv-tokens", str(provider.kv_tokens)]
-    return python_program(name, "sim", *arguments)
+    return python_program(name, "extproc.sim", *arguments)  # not `extproc sim`, which imports the other commands too
 
 
 def _served(settings: Settings, provider: Provider) -> list[str]:
@@ -114,6 +120,8 @@ def check_ports(settings: Settings) -> None:
     if settings.server.tls is not None:
         listeners.append((settings.server.host, settings.server.tls.port, "server.tls.port"))
     listeners.append((settings.operations.host, settings.operations.port, "operations.port"))
+    if settings.kv_store is not None:
+        listeners.append((settings.kv_store.host, settings.kv_store.port, "kv_store.port"))
     listeners.append((settings.envoy.admin_host, settings.envoy.admin_port, "envoy.admin_port"))
     for _, replica in _mock_replicas(settings):
         listeners.append((replica.host, replica.port, f"the address of the simulated replica {replica.name}"))
@@ -191,11 +199,19 @@ async def _has_healthy_replica(settings: Settings) -> bool:
     )
 
 
-async def _follow(watch: FileWatch, load: Callable[[], Settings], supervisor: Supervisor) -> None:
-    """Starts and stops simulated replicas as the file says; the processor watches it for itself."""
+async def _announce_programs(settings: Settings, programs: Programs, announce: Callable[[str], None]) -> None:
+    await programs.until_ready()
+    if settings.programs:
+        announce(f"all programs are ready: {', '.join(program.name for program in settings.programs)}")
+
+
+async def _follow(watch: FileWatch, load: Callable[[], Settings], supervisor: Supervisor, programs: Programs) -> None:
+    """Starts and stops programs and simulated replicas as the file says; the processor watches it for itself."""
     async for _ in watch.changes():
         try:
-            await supervisor.replace(simulators(load()), among=_SIM)
+            settings = load()
+            await programs.replace(settings.programs)
+            await supervisor.replace(simulators(settings), among=_SIM)
         except (ValueError, OSError):
             continue  # the processor has said why
 

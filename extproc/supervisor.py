@@ -6,12 +6,15 @@ import asyncio
 import contextlib
 import ctypes
 import logging
+import os
 import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from extproc.prefixed import Prefixed
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +24,8 @@ _STEADY_S = 10.0
 """A child that lived this long starts its back-off anew."""
 _KILL_AFTER_S = 10.0
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+_LISTENER_DRAIN_S = 10
+"""How long connections live on when a listener changes under them, such as that of the KV store when it grows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +35,15 @@ class Program:
     Args:
         name: what the log calls it.
         stop_within_s: how long it may take to stop before it is killed.
+        environment: variables beside our own.
+        prefixed: whether what it prints is shown with its name in front of each line; else it is shown as it is.
     """
 
     name: str
     argv: tuple[str, ...]
     stop_within_s: float = _KILL_AFTER_S
+    environment: tuple[tuple[str, str], ...] = ()
+    prefixed: bool = False
 
 
 class Child:
@@ -73,24 +82,42 @@ class Child:
             log.warning("%s did not stop within %.0f s; killed", self.program.name, self.program.stop_within_s)
             process.kill()
             await process.wait()
+        _end_descendants(process.pid)
 
     async def _keep(self) -> None:
         backoff_s = _FIRST_BACKOFF_S
         while True:
             started_s = time.monotonic()
-            self._process = await asyncio.create_subprocess_exec(
-                *self.program.argv,
-                stdin=asyncio.subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is for the supervisor, which stops its children in order
-                preexec_fn=_die_with_parent,
-            )
-            status = await self._process.wait()
-            self._process = None
+            how = await self._live()
             lived_s = time.monotonic() - started_s
             backoff_s = _FIRST_BACKOFF_S if lived_s > _STEADY_S else min(backoff_s * 2, _MAX_BACKOFF_S)
             self.restarts += 1
-            log.warning("%s %s after %.1f s; restart in %.1f s", self.program.name, _how(status), lived_s, backoff_s)
+            log.warning("%s %s after %.1f s; restart in %.1f s", self.program.name, how, lived_s, backoff_s)
             await asyncio.sleep(backoff_s)
+
+    async def _live(self) -> str:
+        """One life of the program, and how it ended."""
+        output = Prefixed(self.program.name) if self.program.prefixed else None
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *self.program.argv,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output.given_end if output else None,
+                stderr=output.given_end if output else None,
+                env={**os.environ, **dict(self.program.environment)},
+                start_new_session=True,  # Ctrl-C is for the supervisor, which stops its children in order
+                preexec_fn=_die_with_parent,
+            )
+        except OSError as error:
+            return f"cannot be started ({error.strerror})"
+        finally:
+            if output is not None:
+                output.close_given_end()
+        pid = self._process.pid
+        status = await self._process.wait()
+        self._process = None
+        _end_descendants(pid)
+        return _how(status)
 
 
 class Supervisor:
@@ -119,18 +146,25 @@ class Supervisor:
         self.children.clear()
 
 
-def python_program(name: str, *arguments: str, stop_within_s: float = _KILL_AFTER_S) -> Program:
-    """A program that is part of this package: a `kvgate` subcommand under the running interpreter."""
-    return Program(name, (sys.executable, "-m", "extproc", *arguments), stop_within_s)
+def python_program(name: str, module: str, *arguments: str, stop_within_s: float = _KILL_AFTER_S) -> Program:
+    """A program that is part of this package: `python -m module` under the running interpreter."""
+    return Program(name, (sys.executable, "-m", module, *arguments), stop_within_s)
 
 
 def envoy_program(binary: Path, config: Path, *, concurrency: int | None, log_level: str) -> Program:
     """Envoy, without the shared memory of hot restart, so that several run side by side on one machine."""
     argv = [str(binary), "-c", str(config), "--log-level", log_level, "--disable-hot-restart"]
+    argv += ["--drain-time-s", str(_LISTENER_DRAIN_S)]
     argv += ["--component-log-level", "misc:error"]  # a page of warnings that sse_to_metadata is young
     if concurrency is not None:
         argv += ["--concurrency", str(concurrency)]
     return Program("envoy", tuple(argv))
+
+
+def _end_descendants(pid: int) -> None:
+    """Ends what a program that is gone left behind in its session: an engine's workers hold its ports and memory."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
 
 
 def _how(status: int) -> str:
