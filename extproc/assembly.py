@@ -1,36 +1,38 @@
-"""Settings -> the parts that limit and cache, and the path of requests through them. Used by `server.py` alone."""
+"""Settings -> the parts that limit and cache, and the path of requests through them. Used by `server.py` alone.
+
+What needs numpy or redis-py is imported where it is built: a processor that needs neither starts in two thirds of
+the time.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from extproc.caching.exact import ExactCache, ExactSettings
 from extproc.caching.memory import MemoryStore
-from extproc.caching.redis_store import RedisStore
-from extproc.caching.semantic.cache import SemanticCache, SemanticSettings
-from extproc.caching.semantic.embedders import Embedder
-from extproc.caching.semantic.embedders.hashing import HashingEmbedder
-from extproc.caching.semantic.embedders.openai_compatible import OpenAICompatibleEmbedder
-from extproc.caching.semantic.embedders.sentence_transformers import SentenceTransformersEmbedder
-from extproc.caching.semantic.memory import MemoryEntries
-from extproc.caching.semantic.redis_entries import RedisEntries
 from extproc.clock import Clock
 from extproc.config import policies as config
 from extproc.config.settings import Settings
 from extproc.fleet.state import Fleet
 from extproc.gateway.admit import Admit
-from extproc.gateway.cached import FromExactCache, FromSemanticCache
+from extproc.gateway.cached import FromExactCache
 from extproc.gateway.pipeline import Pipeline
 from extproc.gateway.steps import Fingerprint, Route, Step, Understand
+from extproc.gateway.tokenise import Tokenise
 from extproc.gateway.traced import Timed
 from extproc.redis_link import RedisLink
 from extproc.tenants.apart import Apart
 from extproc.tenants.ledger import Ledger
 from extproc.tenants.memory import MemoryLedger
-from extproc.tenants.redis_ledger import RedisLedger
 
+if TYPE_CHECKING:
+    from extproc.caching.semantic.cache import SemanticCache
+    from extproc.caching.semantic.embedders import Embedder
+
+Link = Callable[[str], RedisLink]
 Task = tuple[str, Callable[[], Awaitable[None]]]
 
 
@@ -48,6 +50,7 @@ class Assembly:
     exact: ExactCache | None
     semantic: SemanticCache | None
     pipeline: Pipeline
+    tokenise: Tokenise
     tasks: tuple[Task, ...]
     closing: tuple[Callable[[], Awaitable[None]], ...]
     links: Mapping[str, RedisLink]
@@ -66,20 +69,22 @@ class Assembly:
 
         ledger = _ledger(settings.ratelimit, settings.budget, clock, link)
         tasks: list[Task] = [("settling bills", ledger.run)]
+        tokenise = Tokenise(fleet)
         steps: list[tuple[str, Step]] = [
             ("understand", Understand()),
             ("fingerprint", Fingerprint(fleet)),
+            ("tokenise", tokenise),
             ("admit", Admit(ledger)),
         ]
         closing = [ledger.close]
         exact, semantic = None, None
         if settings.cache.enabled:
-            store = _answer_store(settings.cache, clock, link)
-            if isinstance(store, RedisStore):
-                tasks.append(("storing answers", store.run))
-            exact = _exact_cache(settings.cache, store, clock)
+            exact, storing = _exact_cache(settings.cache, clock, link)
+            tasks += storing
             steps.append(("exact", FromExactCache(exact)))
         if settings.cache.enabled and settings.cache.semantic.enabled:
+            from extproc.gateway.alike import FromSemanticCache
+
             embedder = _embedder(settings.cache.semantic)
             semantic = _semantic_cache(settings.cache, embedder, clock, link)
             steps.append(("semantic", FromSemanticCache(semantic)))
@@ -89,7 +94,7 @@ class Assembly:
         if settings.telemetry.traced:
             steps = [(name, Timed(name, step)) for name, step in steps]
         by_address = {_address(url): each for url, each in links.items()}
-        return cls(ledger, exact, semantic, Pipeline(steps), tuple(tasks), tuple(closing), by_address)
+        return cls(ledger, exact, semantic, Pipeline(steps), tokenise, tuple(tasks), tuple(closing), by_address)
 
     def redis_up(self) -> dict[str, bool]:
         """Whether the latest call to each Redis succeeded."""
@@ -125,15 +130,15 @@ def _stores_of(settings: Settings) -> tuple[str | None, ...]:
     return tuple(_url(each) for each in (settings.ratelimit, settings.budget) if each and each.enabled)
 
 
-def _ledger(
-    limits: config.RateLimit | None, budget: config.Budget, clock: Clock, link: Callable[[str], RedisLink]
-) -> Ledger:
+def _ledger(limits: config.RateLimit | None, budget: config.Budget, clock: Clock, link: Link) -> Ledger:
     """One for limits and budgets, so that a request asks once; two only where they are kept in different places."""
     down = limits.when_down if limits is not None else "open", budget.when_down
 
     def at(url: str | None) -> Ledger:
         if url is None:
             return MemoryLedger(clock)
+        from extproc.tenants.redis_ledger import RedisLedger
+
         return RedisLedger(link(url), clock, rate_when_down=down[0], budget_when_down=down[1])
 
     urls = [_url(each) for each in (limits, budget) if each is not None and each.enabled]
@@ -144,20 +149,25 @@ def _url(section: config.Shared) -> str | None:
     return section.redis_url if section.backend == "redis" else None
 
 
-def _answer_store(cache: config.Cache, clock: Clock, link: Callable[[str], RedisLink]) -> MemoryStore | RedisStore:
-    if cache.backend == "redis":
-        return RedisStore(link(cache.redis_url or ""), max_answer_bytes=cache.max_answer_bytes)
-    return MemoryStore(clock, max_bytes=cache.max_bytes, max_answer_bytes=cache.max_answer_bytes)
-
-
-def _exact_cache(cache: config.Cache, store: MemoryStore | RedisStore, clock: Clock) -> ExactCache:
+def _exact_cache(cache: config.Cache, clock: Clock, link: Link) -> tuple[ExactCache, list[Task]]:
+    """The cache, and what is to be run beside it."""
     settings = ExactSettings(
         mode=cache.mode, ttl_s=cache.ttl_seconds, max_answer_bytes=cache.max_answer_bytes, wait_s=cache.wait_s
     )
-    return ExactCache(store, clock, settings, leases=store if isinstance(store, RedisStore) else None)
+    if cache.backend == "redis":
+        from extproc.caching.redis_store import RedisStore
+
+        shared = RedisStore(link(cache.redis_url or ""), max_answer_bytes=cache.max_answer_bytes)
+        return ExactCache(shared, clock, settings, leases=shared), [("storing answers", shared.run)]
+    own = MemoryStore(clock, max_bytes=cache.max_bytes, max_answer_bytes=cache.max_answer_bytes)
+    return ExactCache(own, clock, settings), []
 
 
 def _embedder(semantic: config.SemanticCache) -> Embedder:
+    from extproc.caching.semantic.embedders.hashing import HashingEmbedder
+    from extproc.caching.semantic.embedders.openai_compatible import OpenAICompatibleEmbedder
+    from extproc.caching.semantic.embedders.sentence_transformers import SentenceTransformersEmbedder
+
     if semantic.embedder == "hashing":
         return HashingEmbedder()
     if semantic.embedder == "sentence_transformers":
@@ -166,9 +176,11 @@ def _embedder(semantic: config.SemanticCache) -> Embedder:
     return OpenAICompatibleEmbedder(base_url, semantic.model, api_key=semantic.api_key)
 
 
-def _semantic_cache(
-    cache: config.Cache, embedder: Embedder, clock: Clock, link: Callable[[str], RedisLink]
-) -> SemanticCache:
+def _semantic_cache(cache: config.Cache, embedder: Embedder, clock: Clock, link: Link) -> SemanticCache:
+    from extproc.caching.semantic.cache import SemanticCache, SemanticSettings
+    from extproc.caching.semantic.memory import MemoryEntries
+    from extproc.caching.semantic.redis_entries import RedisEntries
+
     entries: MemoryEntries | RedisEntries = MemoryEntries(clock, max_entries=cache.semantic.max_entries)
     if cache.backend == "redis":
         entries = RedisEntries(link(cache.redis_url or ""), max_entries=cache.semantic.max_entries)

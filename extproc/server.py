@@ -7,7 +7,7 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,8 +19,11 @@ from extproc.admin.service import Admin
 from extproc.assembly import Assembly, put_off
 from extproc.background import Background
 from extproc.clock import Clock, MonotonicClock
+from extproc.config.kv_store import KvServer
 from extproc.config.settings import Settings
+from extproc.config.topology import KvFeed
 from extproc.config.watch import FileWatch
+from extproc.control import kv_store
 from extproc.control.ads import AggregatedDiscovery
 from extproc.control.resources import Upstream
 from extproc.control.snapshot import Snapshot
@@ -30,6 +33,7 @@ from extproc.fleet.feeds import addresses, config
 from extproc.fleet.feeds.access_log import AccessLog
 from extproc.fleet.feeds.engine_metrics import EngineMetrics, FaultKind
 from extproc.fleet.feeds.health import HealthFeed
+from extproc.fleet.feeds.kv_events import KvEvents
 from extproc.fleet.index import CacheIndex
 from extproc.fleet.outcome import Outcome
 from extproc.fleet.state import Fleet
@@ -40,6 +44,7 @@ from extproc.gateway.policies import Policies
 from extproc.gateway.sampler import Sampler
 from extproc.metering.metering import Metered, Metering
 from extproc.metering.settlement import Settlement, end_of
+from extproc.models import TokenizedModels
 from extproc.operations.assembly import Running, access_of
 from extproc.operations.envoy_metrics import EnvoyMetrics
 from extproc.operations.live import Configuration, LiveConfiguration, Source
@@ -48,6 +53,7 @@ from extproc.recording import Recording
 from extproc.routing import build_strategy
 from extproc.telemetry.health_page import HealthPage, dropped_events
 from extproc.telemetry.metrics import Metrics
+from extproc.telemetry.precise_page import PrecisePage
 from extproc.telemetry.traffic import PolicyPage
 
 log = logging.getLogger(__name__)
@@ -90,6 +96,7 @@ class Processor:
         self._recording = Recording(settings.telemetry)
         self._parts = parts = Assembly.of(settings, self.fleet, self._clock)
         self._metrics.watch_fleet(self.fleet, self._clock.now)
+        self._metrics.watch(PrecisePage(self.fleet, lambda: parts.tokenise.outcomes))
         self._metrics.watch(PolicyPage(parts.ledger.known_spent, parts.pipeline.totals))
         self._metrics.watch(HealthPage(self._read_at, self._envoys, parts.redis_up, self._dropped))
         strategy = build_strategy(settings.routing)
@@ -128,6 +135,8 @@ class Processor:
         services = Services(processor, self._access_log, self._discovery, self._health, self._admin)
         self._server = grpc_server(services, settings.server.max_body_bytes)
         self._background = Background()
+        self._kv_addresses: dict[str, addresses.Address] = {}
+        self._models = TokenizedModels()
 
     @property
     def metrics(self) -> Metrics:
@@ -190,8 +199,10 @@ class Processor:
         settings, topology, previous = configuration.settings, configuration.topology, self._catalog.current
         routing, policies = settings.routing, Policies.of(settings)
         found = await addresses.resolve(topology.replicas, previous.addresses)
+        kv_found = await addresses.resolve(_kv_servers(settings), self._kv_addresses)
         strategy = previous.strategy if previous.routing == routing else build_strategy(routing)
-        snapshot = Snapshot.of(topology, found, _upstream(settings))
+        tokenized = await self._models.of(topology, routing)
+        snapshot = Snapshot.of(topology, found, _upstream(settings), kv_store.served(settings.kv_store, kv_found))
         for effect in put_off(self._live.current.settings, settings):
             log.warning("%s", effect)
         self.fleet.configure(routing.failure_threshold, routing.cooldown_s, routing.latency_ewma_alpha)
@@ -199,7 +210,8 @@ class Processor:
             self.fleet.apply(event)
         self._decisions.keep_replicas(topology.replicas)
         self._discovery.publish(snapshot)
-        self._catalog.current = Directory(topology, routing, strategy, found, policies)
+        self._catalog.current = Directory(topology, routing, strategy, found, policies, tokenized)
+        self._kv_addresses = kv_found
 
     def _served(self, outcome: Outcome) -> None:
         self._metrics.observe(outcome)
@@ -228,10 +240,21 @@ class Processor:
         self._background.start("counting out lost requests", self._sweep)
         self._background.start("asking for health", health.run)
         self._background.start("reading engine metrics", metrics.run)
+        self._background.start("following KV events", self._kv_events)
         for name, task in self._parts.tasks:
             self._background.start(name, task)
         if (watch := self._watch) is not None:
             self._background.start("following the configuration", lambda: self._follow(watch))
+
+    async def _kv_events(self) -> None:
+        await KvEvents(self._kv_feeds, self.fleet.apply, self._clock, self._misheard).run()
+
+    def _kv_feeds(self) -> Mapping[str, KvFeed]:
+        current = self._catalog.current
+        return current.topology.kv_feeds if current.routing.prefix_index == "precise" else {}
+
+    def _misheard(self, _: str, kind: str) -> None:
+        self.fleet.faults[f"KV events: {kind}"] += 1
 
     def _is_busy(self, replica: str) -> bool:
         state = self.fleet.replicas.get(replica)
@@ -266,12 +289,16 @@ class Processor:
     async def _resolve_again(self) -> None:
         while True:
             await asyncio.sleep(_RESOLVE_INTERVAL_S)
-            current = self._catalog.current
+            current, settings = self._catalog.current, self._live.current.settings
             found = await addresses.resolve(current.topology.replicas, current.addresses)
-            if found != current.addresses and current is self._catalog.current:
-                log.info("addresses changed: %s", found)
-                self._discovery.publish(Snapshot.of(current.topology, found, _upstream(self._live.current.settings)))
+            kv_found = await addresses.resolve(_kv_servers(settings), self._kv_addresses)
+            same = found == current.addresses and kv_found == self._kv_addresses
+            if not same and current is self._catalog.current:
+                log.info("addresses changed: %s", {**found, **kv_found})
+                store = kv_store.served(settings.kv_store, kv_found)
+                self._discovery.publish(Snapshot.of(current.topology, found, _upstream(settings), store))
                 self._catalog.current = replace(current, addresses=found)
+                self._kv_addresses = kv_found
 
     def _envoy_started(self) -> None:
         """An Envoy that starts has no requests; if it is the only one, those of its previous life are gone."""
@@ -294,6 +321,11 @@ class Processor:
 def _upstream(settings: Settings) -> Upstream:
     routing = settings.routing
     return Upstream(routing.failure_threshold, routing.cooldown_s, Upstream.system_ca_file())
+
+
+def _kv_servers(settings: Settings) -> dict[str, KvServer]:
+    peers = settings.kv_store.peers if settings.kv_store is not None else ()
+    return {each.name: each for each in peers}
 
 
 async def serve(

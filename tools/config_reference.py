@@ -92,6 +92,8 @@ def describe(annotation: Any, metadata: Sequence[Any] = ()) -> str:
         return ", ".join(f"`{each}`" for each in arguments)
     if origin is tuple:
         return f"list of {describe(arguments[0], metadata)}"
+    if origin is dict:
+        return f"map of {describe(arguments[1], metadata)}"
     return ", ".join([_PLAIN[annotation], *_bounds(metadata)])
 
 

@@ -45,10 +45,15 @@ DESCRIPTIONS = {
     "cache.semantic.model": "of the embedder; `hashing` has none",
     "cache.semantic.max_entries": "questions that are kept",
     "telemetry.service_name": "`service.name` of its spans",
+    "kv_store.host": "where it listens; anywhere but on loopback needs `tls.client_ca` or `trusted_network`",
+    "kv_store.port": "what LMCache's `resp` adapter is given",
+    "kv_store.tls.cert": "PEM, with intermediates",
+    "kv_store.tls.key": "PEM",
     "providers[].name": "what `models[].deployments[].provider` calls it",
     "providers[].type": "`mock` starts simulated replicas; `openai` and `anthropic` are the hosted APIs",
     "providers[].base_url": "the address, if there is one replica only",
     "providers[].replicas[].url": "scheme, host, port; a host name is resolved every ten seconds",
+    "programs[].name": "what the log puts in front of its lines",
     "models[].name": "what clients put into `model`",
     "models[].deployments[].provider": "name of a provider above",
     "models[].deployments[].weight": "times the replica's own weight, under `weighted` and `session`",
@@ -74,6 +79,21 @@ processor: {listen: "0.0.0.0:9002", drain_timeout_s: 60}
 """,
     "telemetry": """\
 telemetry: {otlp_endpoint: "http://collector:4317", sample_ratio: 0.1, request_log: stdout}
+""",
+    "kv_store.tls": """\
+kv_store:
+  servers: ["redis-0.redis:6379"]
+  tls: {cert: /etc/tls/tls.crt, key: /etc/tls/tls.key, client_ca: /etc/tls/clients.crt}
+""",
+    "kv_store.upstream_tls": """\
+kv_store:
+  servers: ["redis-0.redis:6379"]
+  upstream_tls: {ca: /etc/tls/redis-ca.crt}
+""",
+    "kv_store": """\
+kv_store:
+  servers: ["redis-0.redis:6379", "redis-1.redis:6379"]
+  auth_password: "${KV_PASSWORD}"
 """,
     "routing": """\
 routing:
@@ -129,6 +149,14 @@ providers:
       - {name: gpu-1, url: "http://10.0.0.1:8000", weight: 2, kv_domain: node-1}
       - {name: gpu-2, url: "http://10.0.0.2:8000", kv_domain: node-1}
 """,
+    "providers[].kv_events": """\
+providers:
+  - name: vllm
+    kv_events: {port: 5557, replay_port: 5558, topic: kv-events}
+    replicas:
+      - http://10.0.0.1:8000
+      - {url: "http://10.0.0.2:8000", kv_events_url: "tcp://10.0.0.2:5667", replay_url: "tcp://10.0.0.2:5668"}
+""",
     "models[]": """\
 providers:
   - {name: vllm, base_url: "http://10.0.0.1:8000"}
@@ -136,6 +164,17 @@ models:
   - name: small
     image_tokens: llava_onevision
     deployments: [{provider: vllm}]
+""",
+    "programs[]": """\
+programs:
+  - name: redis
+    command: [redis-server, --port, 16379, --bind, 127.0.0.1]
+    ready_url: tcp://127.0.0.1:16379
+  - name: vllm-0
+    command: [vllm, serve, org/small-8b, --port, 8000]
+    env: {CUDA_VISIBLE_DEVICES: 0}
+    ready_url: http://127.0.0.1:8000/health
+    after: [redis]
 """,
     "models[].deployments[]": """\
 providers:

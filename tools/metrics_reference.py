@@ -13,8 +13,8 @@ from extproc.telemetry.instruments import MOST_MODELS, MOST_SERIES, OTHER, Famil
 
 PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
 _TITLES = (
-    *("Traffic and cost", "Routing", "Saved and computed", "Tenants and steps", "Fleet", "Processor latency"),
-    *("What it leans on", "Process", "OpenTelemetry GenAI"),
+    *("Traffic and cost", "Routing", "Saved and computed", "Tenants and steps", "Fleet", "Precise mode"),
+    *("Processor latency", "What it leans on", "Process", "OpenTelemetry GenAI"),
 )
 _INTRODUCTION = f"""\
 # Metrics

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from . import settings as configured
 from .addresses import HOSTED_URLS, Origin, origins_of
 from .errors import ConfigError, Problem
+from .kv_feeds import kv_feeds_of
 from .settings import Settings
 from .tiers import host_tiers_of
 from .topology import FALLBACK_CLUSTER, Model, Pool, Replica, Target, Topology
@@ -53,11 +54,11 @@ def build(settings: Settings) -> Topology:
     model and `Target.weight` stays 1.
 
     Raises:
-        ConfigError: no models, URLs that cannot be used, or names or host tiers that contradict each other.
+        ConfigError: no models, URLs that cannot be used, or names, host tiers or KV events that contradict each other.
     """
     if not settings.models:
         raise ConfigError([Problem(("models",), "no models are configured")])
-    origins = _with_host_tiers(origins_of(settings), settings)
+    origins = _with_kv_feeds(_with_host_tiers(origins_of(settings), settings), settings)
     naming = _PoolNames({origin.replica.cluster for group in origins.values() for origin in group})
     pools: dict[Pool, Pool] = {}
     models = {model.name: _model(model, settings, origins, pools, naming) for model in settings.models}
@@ -76,6 +77,16 @@ def _with_host_tiers(origins: dict[str, tuple[Origin, ...]], settings: Settings)
         return replace(origin, replica=replace(origin.replica, host_tier=tier)) if tier else origin
 
     return {provider: tuple(map(with_tier, group)) for provider, group in origins.items()}
+
+
+def _with_kv_feeds(origins: dict[str, tuple[Origin, ...]], settings: Settings) -> dict[str, tuple[Origin, ...]]:
+    feeds = kv_feeds_of(settings)
+
+    def with_feed(origin: Origin) -> Origin:
+        feed = feeds.get((origin.replica.host, origin.replica.port))
+        return replace(origin, replica=replace(origin.replica, kv_feed=feed)) if feed else origin
+
+    return {provider: tuple(map(with_feed, group)) for provider, group in origins.items()}
 
 
 def _model(
@@ -102,7 +113,14 @@ def _model(
             )
             groups.setdefault(kinship, _Group()).add(provider.name, origin.replica, deployment.weight)
     targets = tuple(_target(kinship, group, model.name, pools, naming) for kinship, group in groups.items())
-    return Model(model.name, targets, image_tokens=model.image_tokens, bytes_per_token=model.bytes_per_token)
+    return Model(
+        model.name,
+        targets,
+        image_tokens=model.image_tokens,
+        bytes_per_token=model.bytes_per_token,
+        tokenizer=model.tokenizer,
+        engine_path=(model.engine_path or str(model.tokenizer)) if model.tokenizer else "",
+    )
 
 
 def _target(kinship: _Kinship, group: _Group, model: str, pools: dict[Pool, Pool], naming: _PoolNames) -> Target:

@@ -12,6 +12,19 @@ Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9.
 HeaderName = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9_-]+$"), AfterValidator(str.lower)]
 
 
+def _zmq_url(url: str) -> str:
+    if url.startswith("tcp://") and int(url.rpartition(":")[2]) > 65535:
+        raise ValueError("the port is beyond 65535")
+    return url
+
+
+ZmqUrl = Annotated[
+    str,
+    Field(max_length=512, pattern=r"^(tcp://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[1-9][0-9]{0,4}|ipc://\S+)$"),
+    AfterValidator(_zmq_url),
+]
+
+
 class Section(BaseModel):
     """A part of the configuration: immutable, and strict about names."""
 

@@ -7,11 +7,13 @@ import tempfile
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, HttpUrl, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, HttpUrl, PositiveFloat, PositiveInt, field_validator, model_validator
 
+from .kv_store import KvStore
 from .observability import Telemetry
 from .policies import Auth, Budget, Cache, RateLimit, Tenant
-from .section import HeaderName, Name, Port, Section, is_loopback
+from .programs import Program, levels
+from .section import HeaderName, Name, Port, Section, ZmqUrl, is_loopback
 
 Strategy = Literal["round_robin", "random", "weighted", "least_busy", "latency", "cost", "session", "prefix_kv_aware"]
 
@@ -106,6 +108,11 @@ class Routing(Section):
     """How a replica is chosen."""
 
     strategy: Strategy = "prefix_kv_aware"
+    prefix_index: Literal["inferred", "precise"] = Field(
+        "inferred",
+        description="how it is known what a replica has cached: inferred from the requests it was sent, or precise, "
+        "from its KV events and the model's own tokenizer",
+    )
     failure_threshold: PositiveInt = Field(3, description="failures in a row before a replica is set aside")
     cooldown_s: PositiveFloat = Field(15.0, description="how long it is set aside")
     explain: bool = Field(
@@ -125,6 +132,22 @@ class Routing(Section):
     prefix_kv_aware: PrefixKvAware = Field(default_factory=PrefixKvAware)
 
 
+class KvEvents(Section):
+    """Where engines publish what they store and evict, as their `--kv-events-config` says."""
+
+    port: Port = Field(5557, description="of `endpoint`, on each replica's host")
+    replay_port: Port | None = Field(
+        5558, description="of `replay_endpoint`, which sends again what was missed; null: the engines have none"
+    )
+    topic: str = Field("kv-events", max_length=256, description='as the engines have it; "" reads every topic')
+
+    @model_validator(mode="after")
+    def _two_ports(self) -> KvEvents:
+        if self.port == self.replay_port:
+            raise ValueError("port and replay_port are two sockets: they cannot be the same")
+        return self
+
+
 class Replica(Section):
     """One engine process. In YAML a bare URL does as well."""
 
@@ -133,6 +156,13 @@ class Replica(Section):
     weight: PositiveFloat = Field(1.0, description="share of traffic under `weighted` and `session`")
     cluster: Name | None = Field(None, description="an Envoy cluster of its own, for bring-your-own Envoys")
     kv_domain: Name | None = Field(None, description="the host tier that it shares; default: as its provider says")
+    kv_events_url: ZmqUrl | None = Field(
+        None, description="where it publishes its KV events; default: as its provider says"
+    )
+    replay_url: ZmqUrl | None = Field(
+        None,
+        description="where it sends KV events again; default: as its provider says, unless kv_events_url is given",
+    )
     drain: bool = Field(False, description="finish what it has, and get nothing new")
 
     @model_validator(mode="before")
@@ -159,6 +189,9 @@ class Provider(Section):
     kv_domain: Name | None = Field(
         None, description="replicas that name the same domain share one host tier; default: each has its own"
     )
+    kv_events: KvEvents | None = Field(
+        None, description="the replicas' KV events, of which precise mode is made; default: they publish none"
+    )
     latency_ms: float = Field(0.0, ge=0, description="mock only: a fixed delay per request")
     tokens_per_second: PositiveFloat = Field(100.0, description="mock only: decode speed of one stream")
     prefill_tokens_per_second: PositiveFloat = Field(8000.0, description="mock only: prefill speed of the replica")
@@ -170,6 +203,13 @@ class Provider(Section):
             raise ValueError("give either base_url or replicas, not both")
         if self.base_url is None and not self.replicas and self.type == "openai_compatible":
             raise ValueError("needs base_url or replicas")
+        return self
+
+    @model_validator(mode="after")
+    def _replay_of_something(self) -> Provider:
+        for replica in self.replicas:
+            if replica.replay_url and not (replica.kv_events_url or self.kv_events):
+                raise ValueError(f"{replica.url} has a replay_url and no KV events: give kv_events_url or kv_events")
         return self
 
 
@@ -195,6 +235,28 @@ class Model(Section):
         "qwen2_vl", description="how an image's size becomes tokens: a family's rule, or a fixed number"
     )
     bytes_per_token: PositiveFloat = Field(4.0, description="UTF-8 bytes of text in a token, on average")
+    tokenizer: Path | None = Field(
+        None,
+        description="a folder with the model's tokenizer.json, tokenizer_config.json, chat template and config.json, "
+        "for `routing.prefix_index: precise`; default: what is cached of this model is inferred",
+    )
+    engine_path: str | None = Field(
+        None,
+        min_length=1,
+        description="what vLLM was given as its model, a path or a name of the hub; its names of images depend on it. "
+        "Default: as `tokenizer` says",
+    )
+
+    @field_validator("tokenizer")
+    @classmethod
+    def _has_a_tokenizer(cls, folder: Path | None) -> Path | None:
+        if folder is None:
+            return None
+        if not folder.is_dir():
+            raise ValueError(f"{folder} is not a folder")
+        if not (folder / "tokenizer.json").is_file():
+            raise ValueError(f"{folder} has no tokenizer.json; a model with only tokenizer.model has to be converted")
+        return folder
 
 
 class Settings(Section):
@@ -211,8 +273,10 @@ class Settings(Section):
     budget: Budget = Field(default_factory=Budget)
     cache: Cache = Field(default_factory=Cache)
     telemetry: Telemetry = Field(default_factory=Telemetry)
+    kv_store: KvStore | None = None
     providers: tuple[Provider, ...] = ()
     models: tuple[Model, ...] = ()
+    programs: tuple[Program, ...] = ()
 
     @property
     def run_dir(self) -> Path:
@@ -241,6 +305,8 @@ class Settings(Section):
         _reject_duplicates("providers", known)
         _reject_duplicates("models", [model.name for model in self.models])
         _reject_duplicates("tenants", [tenant.name for tenant in self.tenants])
+        _reject_duplicates("programs", [program.name for program in self.programs])
+        levels(self.programs)
         for model in self.models:
             for deployment in model.deployments:
                 if deployment.provider not in known:
@@ -248,6 +314,8 @@ class Settings(Section):
                     raise ValueError(
                         f"model {model.name!r} names provider {deployment.provider!r}, which is not among: {names}"
                     )
+        if self.routing.prefix_index == "precise" and all(model.tokenizer is None for model in self.models):
+            raise ValueError("routing.prefix_index is precise, but no model has a tokenizer")
         return self
 
 

@@ -7,7 +7,9 @@ deployments share a pool when a retry needs no other body, path or key: same eng
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import overload
 
 FALLBACK_CLUSTER = "kvgate-default"
 """The cluster that serves, KV-blind, when the processor cannot be asked."""
@@ -32,6 +34,25 @@ class HostTier:
 
 
 @dataclass(frozen=True, slots=True)
+class KvFeed:
+    """Where an engine publishes what it stores and evicts, on ZMQ.
+
+    Args:
+        url: of the PUB socket, such as tcp://10.0.0.2:5557.
+        replay_url: of the socket that sends earlier batches again; None: there is none.
+        topic: that the events are published under; empty: all are read.
+    """
+
+    url: str
+    replay_url: str | None = None
+    topic: str = ""
+
+    def of_rank(self, rank: int) -> KvFeed:
+        """The feed of one data-parallel rank of the same engine: each publishes on ports of its own, counted on."""
+        return replace(self, url=_port_plus(self.url, rank), replay_url=_port_plus(self.replay_url, rank))
+
+
+@dataclass(frozen=True, slots=True)
 class Replica:
     """One engine process.
 
@@ -43,6 +64,7 @@ class Replica:
         metrics_path: where the engine tells its load and the size of its KV cache; empty: nowhere.
         host_tier: behind its KV cache; None: there is none.
         draining: finishes what it has, gets nothing new.
+        kv_feed: its KV events; None: it has none.
     """
 
     name: str
@@ -53,6 +75,7 @@ class Replica:
     metrics_path: str = ""
     host_tier: HostTier | None = None
     draining: bool = False
+    kv_feed: KvFeed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +134,16 @@ class Model:
     Args:
         image_tokens: the name of a token rule, or a fixed number of tokens an image.
         bytes_per_token: UTF-8 bytes of text in a token, on average.
+        tokenizer: the folder of the model's tokenizer and chat template; None: its tokens are estimated.
+        engine_path: what the engine was given as its model; empty without a tokenizer.
     """
 
     name: str
     targets: tuple[Target, ...]
     image_tokens: str | int = "qwen2_vl"
     bytes_per_token: float = 4.0
+    tokenizer: Path | None = None
+    engine_path: str = ""
 
     @property
     def cache_identity(self) -> str:
@@ -147,3 +174,19 @@ class Topology:
     def metrics_urls(self) -> dict[str, str | None]:
         """Where each replica's engine tells its load, by name; None for one that has no such page."""
         return {replica.name: pool.metrics_url(replica) for pool in self.pools.values() for replica in pool.replicas}
+
+    @property
+    def kv_feeds(self) -> dict[str, KvFeed]:
+        """Where each replica publishes its KV events, by name; those that do not are left out."""
+        return {name: replica.kv_feed for name, replica in self.replicas.items() if replica.kv_feed is not None}
+
+
+@overload
+def _port_plus(url: str, rank: int) -> str: ...
+@overload
+def _port_plus(url: None, rank: int) -> None: ...
+def _port_plus(url: str | None, rank: int) -> str | None:
+    if url is None or not rank or not url.startswith("tcp://"):
+        return url
+    host, _, port = url.rpartition(":")
+    return f"{host}:{int(port) + rank}"

@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from extproc.config.topology import HostTier
+from extproc.fleet.kv_events import BlocksRemoved, BlocksStored, FeedReported
 from extproc.prefix import Chain
+from extproc.prefix.exact import ExactPrompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class Routed:
         elsewhere_tokens: prompt tokens that the warmest of the others was believed to hold.
         model: whose prompts teach us what a token is; empty: nothing is learned from this one.
         timed: a `FirstToken` will come, unless the request fails first.
+        prompt: its tokens, as far as they are known; None: what it puts into caches is for the chain to say alone.
     """
 
     at_s: float
@@ -77,6 +80,7 @@ class Routed:
     timed: bool = False
     restorable_tokens: int = 0
     restore_s: float = 0.0
+    prompt: ExactPrompt | None = None
 
     @property
     def matched_tokens(self) -> int:
@@ -203,4 +207,7 @@ Event = (
     | LoadReported
     | CapacityReported
     | HostTierReported
+    | BlocksStored
+    | BlocksRemoved
+    | FeedReported
 )

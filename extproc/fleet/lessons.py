@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from dataclasses import dataclass
 
+from extproc.fleet.blocks import Claim
 from extproc.fleet.events import Finished, Routed
 from extproc.fleet.index import CacheIndex
 from extproc.fleet.outcome import Outcome, tolerance_tokens
@@ -37,12 +38,14 @@ class Outstanding:
         state: of the first choice; None if that was unknown.
         ahead_tokens: work that stood before it when it was routed.
         ttft_s: None until its first token was seen.
+        claim: on the blocks of its first choice; None if its tokens are not known.
     """
 
     routed: Routed
     state: ReplicaState | None
     ahead_tokens: float = 0.0
     ttft_s: float | None = None
+    claim: Claim | None = None
 
 
 class Lessons:

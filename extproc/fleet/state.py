@@ -7,6 +7,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from extproc.fleet.blocks import ReportedBlocks
 from extproc.fleet.events import (
     CacheCleared,
     CapacityReported,
@@ -23,12 +24,16 @@ from extproc.fleet.events import (
     Routed,
 )
 from extproc.fleet.index import CacheIndex
+from extproc.fleet.kv_events import BlocksRemoved, BlocksStored, FeedReported
 from extproc.fleet.lessons import Lessons, Outstanding
+from extproc.fleet.lookup import Lookup
 from extproc.fleet.outcome import Outcome
 from extproc.fleet.replica import ReplicaState
 from extproc.fleet.restore import RestoreRate
 from extproc.fleet.speed import Speed
-from extproc.prefix import Correction
+from extproc.prefix import Chain, Correction
+from extproc.prefix.exact import ExactPrompt
+from extproc.prefix.media_runs import MediaRuns
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +46,11 @@ class Fleet:
         cooldown_s: how long it is left alone before it is asked whether it serves again.
         latency_ewma_alpha: how much the latest request counts in a replica's mean latency, 0 to 1.
         observe: is told what came of every request that was served.
+        blocks: what KV events say; by default an index of its own.
+
+    Attributes:
+        index: what is believed of every cache.
+        blocks: what the engines that publish KV events hold.
     """
 
     def __init__(
@@ -51,8 +61,10 @@ class Fleet:
         cooldown_s: float = 15.0,
         latency_ewma_alpha: float = 0.3,
         observe: Callable[[Outcome], None] | None = None,
+        blocks: ReportedBlocks | None = None,
     ) -> None:
         self.index = index
+        self.blocks = ReportedBlocks(MediaRuns()) if blocks is None else blocks
         self._observe = observe
         self._replicas: dict[str, ReplicaState] = {}
         self._outstanding: OrderedDict[str, Outstanding] = OrderedDict()  # by ticket, oldest first
@@ -74,6 +86,9 @@ class Fleet:
             LoadReported: self._load_reported,
             CapacityReported: self._capacity_reported,
             HostTierReported: self._host_tier_reported,
+            BlocksStored: self._blocks_reported,
+            BlocksRemoved: self._blocks_reported,
+            FeedReported: self._blocks_reported,
         }
 
     @property
@@ -97,6 +112,28 @@ class Fleet:
     def correction(self, model: str) -> Correction:
         """What is known of a model's tokens. Read only."""
         return self._lessons.correction(model)
+
+    def look_up(self, chain: Chain, prompt: ExactPrompt | None = None) -> Lookup:
+        """What every replica and its tier have of a prompt: as the engine says, where it does, else as believed.
+
+        Args:
+            prompt: its tokens; None: they are not known, and what engines say cannot be used.
+        """
+        lookup = self.index.look_up(chain)
+        if prompt is None:
+            return lookup
+        reported = self.blocks.look_up(prompt)
+        tokens, behind = dict(lookup.tokens), dict(lookup.behind)
+        for name, state in self._replicas.items():
+            feed = self.blocks.state(name)
+            if feed == "down":
+                continue
+            # Behind what is known of the prompt, and beside what is known of the cache, belief is all there is.
+            believed = feed == "partial" or not prompt.complete
+            _take_over(tokens, name, reported.tokens.get(name, 0), believed)
+            if state.host_tier is not None and self.blocks.hears_of_host(name):
+                _take_over(behind, name, reported.behind.get(name, 0), believed)
+        return lookup._replace(tokens=tokens, behind=behind)
 
     def configure(self, failure_threshold: int, cooldown_s: float, latency_ewma_alpha: float) -> None:
         """Goes by these settings from now on; see the class."""
@@ -129,9 +166,15 @@ class Fleet:
     def _replica_down(self, event: ReplicaDown) -> None:
         self._replicas.pop(event.replica, None)
         self.index.remove(event.replica)
+        self.blocks.forget(event.replica)
 
     def _cache_cleared(self, event: CacheCleared) -> None:
         self.index.clear(event.replica)
+        self._blocks_reported(event)
+
+    def _blocks_reported(self, event: BlocksStored | BlocksRemoved | FeedReported | CacheCleared) -> None:
+        if event.replica in self._replicas:
+            self.blocks.apply(event)
 
     def _load_reported(self, event: LoadReported) -> None:
         if state := self._replicas.get(event.replica):
@@ -141,10 +184,12 @@ class Fleet:
         if state := self._replicas.get(event.replica):
             state.capacity.report(event.kv_tokens)
             self.index.set_capacity(event.replica, state.capacity.tokens)
+            self.blocks.set_block_size(event.replica, event.block_size)
 
     def _host_tier_reported(self, event: HostTierReported) -> None:
         if state := self._replicas.get(event.replica):
             state.host_tier = tier = event.tier
+            self.blocks.set_domain(event.replica, tier.domain or "" if tier else "")
             if tier is None:
                 self.index.set_tier(event.replica, None)
             else:
@@ -168,6 +213,8 @@ class Fleet:
             work_tokens = event.uncached_tokens + event.restore_s * state.speed.tokens_per_s
             state.take(event.ticket, work_tokens, event.at_s, timed=event.timed)
             state.turn = self._turns
+            if event.prompt is not None:
+                request.claim = self.blocks.claim(event.replica, event.prompt)
         self.index.claim(event.replica, event.chain, event.at_s)
 
     def _first_token(self, event: FirstToken) -> None:
@@ -227,6 +274,8 @@ class Fleet:
             request.state.end(routed.ticket, at_s, computed=computed)
             if self._replicas.get(routed.replica) is request.state:
                 self.index.release(routed.replica, routed.chain)
+        if request.claim is not None:
+            self.blocks.release(request.claim)
 
     def _succeeded(self, replica: str) -> None:
         if state := self._replicas.get(replica):
@@ -242,3 +291,12 @@ class Fleet:
                 log.warning("replica %s failed %d times in a row; set aside", replica, state.failures)
             state.proven = False
             state.ask_after_s = at_s + self._cooldown_s
+
+
+def _take_over(tokens: dict[str, int], replica: str, reported: int, believed: bool) -> None:
+    """Puts what an engine says of a replica in the place of what is believed, or beside it."""
+    known = max(reported, tokens.get(replica, 0)) if believed else reported
+    if known:
+        tokens[replica] = known
+    else:
+        tokens.pop(replica, None)

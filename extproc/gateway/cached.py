@@ -1,16 +1,13 @@
-"""The steps that look for an answer which has been given before: to an equal request, and to one of like meaning."""
+"""The step that looks for an answer which has been given before to an equal request; the reply with one."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from extproc.caching.answer import Answer
 from extproc.caching.exact import ExactCache, Hit
 from extproc.caching.lead import Lead
 from extproc.caching.replay import json_reply, sse_reply
-from extproc.caching.semantic.cache import Found, SemanticCache
 from extproc.gateway import wire
 from extproc.gateway.capture import Capture
 
@@ -34,34 +31,6 @@ class FromExactCache:
         if isinstance(found, Lead):
             exchange.response.keep(Capture(found))
         return None
-
-
-class FromSemanticCache:
-    """The answer to a question of like meaning. Asked only where an exact answer might have been given."""
-
-    def __init__(self, cache: SemanticCache) -> None:
-        self._cache = cache
-        self._storing: set[asyncio.Task[None]] = set()
-
-    async def __call__(self, exchange: Exchange) -> bytes | None:
-        capture, directives = exchange.response.capture, exchange.directives
-        if capture is None:
-            return None
-        holder = exchange.directory.policies.scope(exchange.caller.tenant)
-        found = await self._cache.look_up(
-            exchange.request, holder, use=not directives.no_cache, max_age_s=directives.max_age_s
-        )
-        if isinstance(found, Found):
-            return cached(exchange, found.answer, "semantic", found.similarity)
-        if found is not None:
-            asked = found
-            capture.then(lambda answer: self._later(self._cache.store(asked, answer)))
-        return None
-
-    def _later(self, storing: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(storing)
-        self._storing.add(task)
-        task.add_done_callback(self._storing.discard)
 
 
 def cached(exchange: Exchange, answer: Answer, kind: str, similarity: float | None = None) -> bytes:

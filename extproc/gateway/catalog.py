@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from extproc.config.settings import Routing
 from extproc.config.topology import Model, Replica, Target, Topology, host_port
 from extproc.gateway.policies import Policies
 from extproc.routing import Option, Strategy
+
+if TYPE_CHECKING:
+    from extproc.prefix.tokenizer.exactly import TokenizedModel
 
 Addresses = Mapping[str, tuple[str, int]]
 """Replica name -> (IP address, port)."""
@@ -22,6 +26,7 @@ class Directory:
     Args:
         strategy: kept across changes that do not concern it, since some strategies remember.
         addresses: a replica without an address cannot be routed to.
+        tokenized: in precise mode, the models whose prompts can be tokenised, by name.
     """
 
     topology: Topology
@@ -29,6 +34,7 @@ class Directory:
     strategy: Strategy
     addresses: Addresses
     policies: Policies
+    tokenized: Mapping[str, TokenizedModel] = field(default_factory=dict)
 
     @cached_property
     def endpoints(self) -> Mapping[str, str]:

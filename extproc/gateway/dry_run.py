@@ -11,6 +11,7 @@ from extproc.api.requests import Endpoint
 from extproc.gateway.exchange import Exchange
 from extproc.gateway.gateway import Gateway
 from extproc.gateway.steps import Fingerprint, Route, Understand
+from extproc.gateway.tokenise import Tokenise
 
 
 class DryRun:
@@ -18,7 +19,8 @@ class DryRun:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._steps = (Understand(), Fingerprint(gateway.fleet), Route(gateway.fleet, gateway.clock))
+        fleet = gateway.fleet
+        self._steps = (Understand(), Fingerprint(fleet), Tokenise(fleet), Route(fleet, gateway.clock))
 
     async def __call__(self, path: str, body: bytes, session: str) -> Exchange:
         """The exchange as it would be when its request is sent on.

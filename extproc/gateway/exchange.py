@@ -29,6 +29,8 @@ from extproc.gateway.tell import tell
 from extproc.metering.meter import Meter, Prices
 from extproc.metering.story import KEY as STORY
 from extproc.prefix import Chain
+from extproc.prefix.exact import ExactPrompt
+from extproc.prefix.media import Identities
 from extproc.routing import Ranking
 from extproc.tenants.keys import Caller
 from extproc.tenants.ledger import Bill
@@ -57,12 +59,15 @@ class Exchange:
         refusal: the error that the gateway answered with.
         cache: what the response caches had to do with it: miss, bypass, exact or semantic; empty before that is known.
         laps: how long its steps take, if it is part of a trace.
+        prompt: its tokens, as far as precise mode knows them.
+        identities: of its media.
     """
 
     endpoint: Endpoint
     request: InferenceRequest
     model: Model
     chain: Chain
+    prompt: ExactPrompt | None = None
     ranking: Ranking
     target: Target
     destination: wire.Destination
@@ -79,6 +84,7 @@ class Exchange:
         self.session = ""
         self.explain = False
         self.directives = Directives()
+        self.identities = Identities()
         self.caller: Caller = self.directory.policies.nobody
         self.body = b""
         self.bill: Bill | None = None
@@ -293,6 +299,7 @@ class Exchange:
             timed=self.response.timed,
             restorable_tokens=best.restorable_tokens,
             restore_s=best.restore_s,
+            prompt=self.prompt,
         )
 
     def _go_on_blind(self, phase: str | None) -> bytes:

@@ -3,6 +3,7 @@
     authenticate   with the headers, before the body is let in   (Exchange, policies.py)
     understand     body -> request and model                     steps.py
     fingerprint    request -> prefix chain, token estimate       steps.py
+    tokenise       request -> its tokens, in precise mode        tokenise.py
     admit          rate limits and budgets                       admit.py
     exact          an equal request's answer                     cached.py
     semantic       the answer to a request of like meaning       cached.py

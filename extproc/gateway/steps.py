@@ -66,7 +66,7 @@ class Fingerprint:
             image_rule=model.image_tokens,
             correction=self._fleet.correction(model.name),
         )
-        exchange.chain = fingerprint(exchange.request, shape)
+        exchange.chain = fingerprint(exchange.request, shape, exchange.identities)
 
 
 class Route:
@@ -78,7 +78,8 @@ class Route:
 
     async def __call__(self, exchange: Exchange) -> None:
         directory, chain, model = exchange.directory, exchange.chain, exchange.model
-        candidates = assess(self._fleet, chain, directory.options[model.name], self._clock.now(), model.name)
+        options, now_s = directory.options[model.name], self._clock.now()
+        candidates = assess(self._fleet, chain, options, now_s, model.name, exchange.prompt)
         if not candidates:
             raise NoReplica(f"No replica of {model.name!r} is available.")
         demand = Demand(chain.prompt_tokens, exchange.session or exchange.request.user or "")

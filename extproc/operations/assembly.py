@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from extproc.admin.guard import Access
 from extproc.admin.parts import Explain, Explanation, Parts
 from extproc.caching.exact import ExactCache
-from extproc.caching.semantic.cache import SemanticCache
 from extproc.clock import Clock
 from extproc.config.section import is_loopback
 from extproc.config.settings import Settings
@@ -26,6 +26,9 @@ from extproc.operations.overview import Overview
 from extproc.operations.replicas import Replicas
 from extproc.operations.tenants import Tenants
 from extproc.operations.totals import Totals
+
+if TYPE_CHECKING:
+    from extproc.caching.semantic.cache import SemanticCache
 
 
 @dataclass(frozen=True, slots=True)

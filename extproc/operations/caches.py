@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from extproc.admin.errors import Away, NotFound, NotNow
 from extproc.admin.v1 import admin_pb2 as pb
 from extproc.caching.exact import ExactCache
-from extproc.caching.semantic.cache import SemanticCache
 from extproc.gateway.policies import Policies
 from extproc.redis_link import StoreDown
+
+if TYPE_CHECKING:
+    from extproc.caching.semantic.cache import SemanticCache
 
 
 @dataclass(frozen=True, slots=True)

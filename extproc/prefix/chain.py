@@ -20,7 +20,8 @@ from xxhash import xxh3_64_intdigest
 from extproc.api.errors import BadRequest
 from extproc.api.requests import InferenceRequest, Media, Message, Part, Text, TokenIds
 from extproc.prefix.correction import NOTHING, UNCORRECTED, Content, Correction
-from extproc.prefix.media import MediaIdentity, identify
+from extproc.prefix.exact import ExactPrompt, keys
+from extproc.prefix.media import Identities, MediaIdentity
 from extproc.prefix.tokens import media_tokens
 
 _TOKEN_ID_BYTES = 8
@@ -65,13 +66,16 @@ class Chain:
         return len(self.hashes)
 
 
-def fingerprint(request: InferenceRequest, shape: Shape) -> Chain:
+def fingerprint(request: InferenceRequest, shape: Shape, identities: Identities | None = None) -> Chain:
     """The chain of a request under a model's shape.
+
+    Args:
+        identities: of the request's media, if others ask for them, too.
 
     Raises:
         BadRequest: a media payload is not base64.
     """
-    cutter = _Cutter(_seed(request, shape), shape)
+    cutter = _Cutter(_seed(request, shape), shape, identities or Identities())
     messages = request.messages
     if request.tools:
         # Templates put tools behind the system prompt; either way both are in front of the first turn.
@@ -84,6 +88,19 @@ def fingerprint(request: InferenceRequest, shape: Shape) -> Chain:
     return cutter.finish(batch=request.batch)
 
 
+def chain_of_tokens(prompt: ExactPrompt, block_size: int, model: str, content: Content = NOTHING) -> Chain:
+    """The chain of a prompt whose tokens are known, all of them.
+
+    Args:
+        block_size: tokens in a block, as the engine cuts them.
+        model: tells its blocks from those of others, in whose vocabularies equal ids are other words.
+        content: as estimated from the text, to learn from.
+    """
+    seed = xxh3_64_intdigest(model.encode("utf-8", "surrogatepass"))
+    hashes = tuple(key ^ seed for key in keys(prompt, block_size))
+    return Chain(hashes, (block_size,) * len(hashes), max(1, len(prompt.ids)), content)
+
+
 def _seed(request: InferenceRequest, shape: Shape) -> int:
     adapter = request.fields.get("lora_path")
     parts = (shape.model, adapter if isinstance(adapter, str) else "", request.cache_salt or "", request.tools)
@@ -93,8 +110,9 @@ def _seed(request: InferenceRequest, shape: Shape) -> int:
 class _Cutter:
     """Cuts a prompt into blocks as it passes by, hashing and weighing as it goes."""
 
-    def __init__(self, seed: int, shape: Shape) -> None:
+    def __init__(self, seed: int, shape: Shape, identities: Identities) -> None:
         self._shape = shape
+        self._identities = identities
         self._step = max(1, round(shape.block_size * shape.bytes_per_token))
         self._tokens_per_byte = shape.correction.text / shape.bytes_per_token
         self._step_tokens = max(1, round(self._step * self._tokens_per_byte))
@@ -119,7 +137,7 @@ class _Cutter:
                 self._texts.append(text)
             case Media():
                 self._close_text()
-                identity = identify(part)
+                identity = self._identities.of(part)
                 content = part.kind.encode() + (part.detail or "").encode() + identity.digest
                 self._add(content, self._media_tokens(part, identity))
             case TokenIds(ids):
@@ -189,7 +207,7 @@ class _Cutter:
                 self._other_tokens += len(ids)
                 return len(ids)
             case Media():
-                return self._media_tokens(part, identify(part))
+                return self._media_tokens(part, self._identities.of(part))
 
 
 def _packed(ids: tuple[int, ...]) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import binascii
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 import imagesize
@@ -13,6 +13,7 @@ from blake3 import blake3
 
 from extproc.api.errors import BadRequest
 from extproc.api.requests import Media
+from extproc.prefix.engine_identity import ImageHash, may_be_turned, opened
 
 _URL_SAFE = str.maketrans("-_", "+/", " \t\r\n")
 
@@ -26,12 +27,36 @@ class MediaIdentity:
         size_bytes: decoded size; 0 when the gateway never sees the bytes.
         width: pixels, of an image whose format is known; else 0.
         height: pixels, likewise.
+        may_be_turned: whether the engine may exchange width and height.
+        image_hash: the engine's own hash of an image whose bytes are here, but for its last step; None where the
+            image's format leaves open what the engine would hash.
     """
 
     digest: bytes
     size_bytes: int = 0
     width: int = 0
     height: int = 0
+    may_be_turned: bool = False
+    image_hash: ImageHash | None = field(default=None, compare=False, repr=False)
+
+
+class Identities:
+    """What the media of one request are: each is decoded and hashed once, whoever asks."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Media, MediaIdentity]] = {}
+
+    def of(self, media: Media) -> MediaIdentity:
+        """The identity of a medium of the request.
+
+        Raises:
+            BadRequest: the payload is not base64.
+        """
+        # By object, not by value: to compare two payloads costs as much as to hash them.
+        known = self._known.get(id(media))
+        if known is None:
+            known = self._known[id(media)] = media, identify(media)
+        return known[1]
 
 
 def identify(media: Media) -> MediaIdentity:
@@ -39,7 +64,8 @@ def identify(media: Media) -> MediaIdentity:
 
     A uuid that comes with bytes does not replace their digest but joins it: vLLM trusts the uuid blindly, so the
     same bytes under two uuids are two cache entries there, and other bytes under the same uuid are a wrong hit that
-    must at least not become a wrong prediction.
+    must at least not become a wrong prediction. An image's bytes are framed as the engine frames them, so that one
+    pass over them serves both.
 
     Raises:
         BadRequest: the payload is not base64.
@@ -49,11 +75,14 @@ def identify(media: Media) -> MediaIdentity:
         address = (media.url or "").encode("utf-8", "surrogatepass")
         return MediaIdentity(blake3(b"url\0" + address + b"\0" + uuid).digest())
     content = decode(media.base64, media.param)
-    hasher = blake3(content)
+    image_hash = opened(content) if media.kind == "image" else None
+    hasher = image_hash.copy() if image_hash else blake3(content)
     if uuid:
         hasher.update(b"\0uuid\0" + uuid)
-    width, height = _dimensions(content) if media.kind == "image" else (0, 0)
-    return MediaIdentity(hasher.digest(), len(content), width, height)
+    if media.kind != "image":
+        return MediaIdentity(hasher.digest(), len(content))
+    width, height = _dimensions(content)
+    return MediaIdentity(hasher.digest(), len(content), width, height, may_be_turned(content), image_hash)
 
 
 def decode(payload: str, param: str = "") -> bytes:

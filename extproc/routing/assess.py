@@ -8,6 +8,7 @@ from typing import NamedTuple
 from extproc.fleet.lookup import Lookup
 from extproc.fleet.state import Fleet
 from extproc.prefix import Chain
+from extproc.prefix.exact import ExactPrompt
 from extproc.routing.ranking import Candidate
 
 _LIFETIME_MARGIN = 4.0
@@ -28,14 +29,22 @@ class Option(NamedTuple):
     price: float = 0.0
 
 
-def assess(fleet: Fleet, chain: Chain, options: Iterable[Option], now_s: float, model: str = "") -> list[Candidate]:
+def assess(
+    fleet: Fleet,
+    chain: Chain,
+    options: Iterable[Option],
+    now_s: float,
+    model: str = "",
+    prompt: ExactPrompt | None = None,
+) -> list[Candidate]:
     """Replicas that may serve, in the order given; those that are not proven only if there is nobody else.
 
     Args:
         model: as the configuration names it; speeds are known by model.
+        prompt: its tokens, where they are known.
     """
     index = fleet.index
-    lookup = index.look_up(chain)
+    lookup = fleet.look_up(chain, prompt)
     lasting: dict[int, float] = {}  # by tokens matched
     ready: list[Candidate] = []
     aside: list[Candidate] = []

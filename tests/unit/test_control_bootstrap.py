@@ -109,7 +109,11 @@ def test_with_authentication_nothing_passes_a_processor_that_is_down(
 
 
 def test_envoy_has_the_whole_definition_of_the_admin_api(tmp_path: Path) -> None:
-    transcoder = connection_manager(rendered(tmp_path), -1)["http_filters"][0]["typed_config"]
+    transcoder = next(
+        each["typed_config"]
+        for each in connection_manager(rendered(tmp_path), -1)["http_filters"]
+        if each["name"] == "envoy.filters.http.grpc_json_transcoder"
+    )
     files = FileDescriptorSet.FromString(b64decode(transcoder["proto_descriptor_bin"])).file
     known: set[str] = set()
     for file in files:

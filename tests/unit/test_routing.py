@@ -26,33 +26,35 @@ def build(name: Name, seed: int = 1) -> Strategy:
     return build_strategy(Routing(strategy=name), seed)
 
 
-@pytest.mark.parametrize("name", NAMES)
 class TestEveryStrategy:
-    @given(fleet=fleets, demand=demands)
-    def test_ranks_every_candidate_once(self, name: Name, fleet: list[Candidate], demand: Demand) -> None:
-        strategy = build(name)
-        for _ in range(3):
-            ranking = strategy.rank(demand, fleet)
-            assert (ranking.strategy, ranking.demand) == (name, demand)
-            assert sorted(score.candidate for score in ranking.scores) == sorted(fleet)
+    """One fleet is for all of them: to think of it takes longer than to rank it."""
 
     @given(fleet=fleets, demand=demands)
-    def test_explains_itself_to_people_and_programs(self, name: Name, fleet: list[Candidate], demand: Demand) -> None:
-        ranking = build(name).rank(demand, fleet)
-        receipt = json.loads(json.dumps(ranking.receipt(), allow_nan=False))
-        assert receipt["replica"] == ranking.best.name == receipt["replicas"][0]["name"]
-        assert ranking.reason
-        assert all(candidate.name in ranking.explain() for candidate in fleet)
+    def test_ranks_every_candidate_once(self, fleet: list[Candidate], demand: Demand) -> None:
+        for name in NAMES:
+            strategy = build(name)
+            for _ in range(3):
+                ranking = strategy.rank(demand, fleet)
+                assert (ranking.strategy, ranking.demand) == (name, demand)
+                assert sorted(score.candidate for score in ranking.scores) == sorted(fleet), name
 
     @given(fleet=fleets, demand=demands)
-    def test_a_decision_of_a_copy_leaves_the_original_as_it_was(
-        self, name: Name, fleet: list[Candidate], demand: Demand
-    ) -> None:
-        strategy, twin = build(name), build(name)
-        for _ in range(3):
-            tried = copy.deepcopy(strategy).rank(demand, fleet)
-            copy.deepcopy(strategy).rank(demand, fleet[:1])
-            assert tried == strategy.rank(demand, fleet) == twin.rank(demand, fleet)
+    def test_explains_itself_to_people_and_programs(self, fleet: list[Candidate], demand: Demand) -> None:
+        for name in NAMES:
+            ranking = build(name).rank(demand, fleet)
+            receipt = json.loads(json.dumps(ranking.receipt(), allow_nan=False))
+            assert receipt["replica"] == ranking.best.name == receipt["replicas"][0]["name"], name
+            assert ranking.reason, name
+            assert all(candidate.name in ranking.explain() for candidate in fleet), name
+
+    @given(fleet=fleets, demand=demands)
+    def test_a_decision_of_a_copy_leaves_the_original_as_it_was(self, fleet: list[Candidate], demand: Demand) -> None:
+        for name in NAMES:
+            strategy, twin = build(name), build(name)
+            for _ in range(3):
+                tried = copy.deepcopy(strategy).rank(demand, fleet)
+                copy.deepcopy(strategy).rank(demand, fleet[:1])
+                assert tried == strategy.rank(demand, fleet) == twin.rank(demand, fleet), name
 
 
 def test_round_robin_takes_turns() -> None:
