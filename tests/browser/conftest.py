@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 
 from tests.browser.chromium import Browser, chromium, executable
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
-    """Headless, with nothing in it."""
+    """Headless, for all tests of a module: each page has a storage of its own."""
     if executable() is None:
         pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
     async with chromium() as running:

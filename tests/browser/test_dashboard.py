@@ -7,6 +7,8 @@ import pytest
 from tests.browser.chromium import Browser, Page
 from tests.browser.fake_admin import FakeAdmin
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 WELL = "document.querySelector('#health').textContent === 'All well'"
 CHOOSE = """
 (() => {{

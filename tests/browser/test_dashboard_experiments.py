@@ -12,6 +12,8 @@ from tests.browser.chromium import Browser, Page
 from tests.browser.fake_admin import FakeAdmin
 from tests.browser.test_dashboard import opened
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 ABOUT = {"taken_at": "2026-11-22T15:32:50+00:00", "commit": "1cb1fb5196fed0be", "machine": {"cores": 2}, "settings": {}}
 AIM = {"what": "mean TTFT over the best", "measured": "1.09", "aim": "at most 1.05", "met": False}
 

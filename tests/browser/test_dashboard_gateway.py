@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
+
+import pytest
+import pytest_asyncio
 
 from tests.browser.chromium import Browser
 from tests.envoy.gateway import Gateway
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LISTEN = """
 (() => {
@@ -18,8 +24,14 @@ LISTEN = """
 """
 
 
-async def test_a_request_is_seen_from_its_arrival_to_its_receipt(browser: Browser) -> None:
-    async with Gateway() as gateway, browser.page() as page:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def gateway() -> AsyncIterator[Gateway]:
+    async with Gateway() as running:
+        yield running
+
+
+async def test_a_request_is_seen_from_its_arrival_to_its_receipt(browser: Browser, gateway: Gateway) -> None:
+    async with browser.page() as page:
         await page.go(f"{gateway.operations_url}/dashboard")
         await page.until("document.querySelectorAll('.rows .replica').length === 3")
         prompt: list[Any] = [{"role": "user", "content": "How warm is it? " * 100}]
@@ -41,8 +53,8 @@ async def test_a_request_is_seen_from_its_arrival_to_its_receipt(browser: Browse
         assert [each for each in page.requests if not each.startswith(gateway.operations_url)] == []
 
 
-async def test_a_processor_that_dies_is_said_until_it_is_back(browser: Browser) -> None:
-    async with Gateway() as gateway, browser.page() as page:
+async def test_a_processor_that_dies_is_said_until_it_is_back(browser: Browser, gateway: Gateway) -> None:
+    async with browser.page() as page:
         await page.go(f"{gateway.operations_url}/dashboard")
         await page.until("document.querySelectorAll('.rows .replica').length === 3")
         await page.evaluate(LISTEN)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.browser.chromium import Browser
 from tests.browser.fake_admin import FakeAdmin
 from tests.browser.test_dashboard import opened
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 MOST_ELEMENTS = 4000
 ELEMENTS = "document.querySelectorAll('*').length"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.browser.chromium import Browser
 from tests.browser.fake_admin import FakeAdmin
 from tests.browser.test_dashboard import WELL, opened
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 LISTEN = """
 (() => {
@@ -26,6 +30,7 @@ BANNER = "document.querySelector('#banner')"
 async def test_a_gateway_that_is_gone_is_said_and_forgotten_when_it_is_back(browser: Browser) -> None:
     async with FakeAdmin() as fake, browser.page() as page:
         await opened(page, fake)
+        await page.until("document.querySelectorAll('.rows .replica').length === 4")
         await fake.stop()
         await page.until(f"!{BANNER}.hidden && {BANNER}.innerText.includes('cannot be reached')")
         said = await page.text("#banner")

@@ -12,6 +12,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,16 +31,29 @@ class Gateway:
     """A running `kvgate run`.
 
     Args:
-        replicas: how many simulated replicas.
-        provider: further settings of the mock provider.
+        replicas: how many simulated replicas; or the addresses of engines that run already, by name.
+        provider: further settings of the provider.
+        model: what clients call it.
         sections: whole sections of the configuration, laid over the default.
     """
 
-    def __init__(self, replicas: int = 3, provider: dict[str, Any] | None = None, **sections: Any) -> None:
-        self.port, self.admin_port, self.operations_port, *sim_ports = free_ports(3 + replicas)
+    def __init__(
+        self,
+        replicas: int | Mapping[str, str] = 3,
+        provider: dict[str, Any] | None = None,
+        *,
+        model: str = "m",
+        **sections: Any,
+    ) -> None:
+        self.port, self.admin_port, self.operations_port = free_ports(3)
+        self.model = model
         self.url = f"http://127.0.0.1:{self.port}"
         self.operations_url = f"http://127.0.0.1:{self.operations_port}"
-        self.replicas = {f"r{i}": f"http://127.0.0.1:{port}" for i, port in enumerate(sim_ports)}
+        mock: dict[str, Any] = {}
+        if isinstance(replicas, int):
+            mock = {"type": "mock", "tokens_per_second": 2000, "prefill_tokens_per_second": 50_000}
+            replicas = {f"r{i}": f"http://127.0.0.1:{port}" for i, port in enumerate(free_ports(replicas))}
+        self.replicas = dict(replicas)
         self.dir = Path(tempfile.mkdtemp(prefix="kvgate-test-"))
         self.config: dict[str, Any] = {
             "server": {"host": "127.0.0.1", "port": self.port, "log_level": "DEBUG"},
@@ -49,20 +63,14 @@ class Gateway:
             "providers": [
                 {
                     "name": "sims",
-                    "type": "mock",
-                    "tokens_per_second": 2000,
-                    "prefill_tokens_per_second": 50_000,
+                    **mock,
                     "replicas": [{"name": name, "url": url} for name, url in self.replicas.items()],
                     **(provider or {}),
                 }
             ],
-            "models": [{"name": "m", "deployments": [{"provider": "sims"}]}],
+            "models": [{"name": model, "deployments": [{"provider": "sims"}]}],
         }
-        for section, content in sections.items():
-            if isinstance(content, dict):
-                self.config.setdefault(section, {}).update(content)
-            else:
-                self.config[section] = content
+        self.config = laid_over(self.config, sections)
         self._log = self.dir / "log"
 
     async def __aenter__(self) -> Gateway:
@@ -105,6 +113,37 @@ class Gateway:
         staged.write_text(yaml.safe_dump(self.config))
         staged.replace(self.dir / "kvgate.yaml")
 
+    @contextlib.asynccontextmanager
+    async def configured(self, **sections: Any) -> AsyncIterator[None]:
+        """Other sections while it runs, and then again its own: for what takes effect without a start."""
+        own = self.config
+        try:
+            await self.reconfigure(laid_over(own, sections))
+            yield
+        finally:
+            await self.reconfigure(own)
+
+    async def reconfigure(self, config: dict[str, Any]) -> None:
+        """Another configuration, which must be a valid one; returns when it is in force."""
+        reloads = self.log.count("configuration reloaded")
+        self.config = config
+        self.write_config()
+        await self.until_logged("configuration reloaded", times=reloads + 1)
+
+    async def until_whole(self) -> None:
+        """Waits until all replicas run and serve, whatever was done to them or to the processor before."""
+        await until(self._whole, lambda: self.log[-4000:])
+
+    async def _whole(self) -> bool:
+        try:
+            for name in self.replicas:
+                await self.sim_state(name)
+            async with self.http.get(f"{self.operations_url}/admin/replicas") as response:
+                listed = (await response.json())["replicas"] if response.status == 200 else []
+        except aiohttp.ClientError:
+            return False
+        return bool(listed) and all(each["state"] == "serving" for each in listed)
+
     def pid(self, command: str) -> int:
         """The pid of the child whose command line holds `command`: `serve`, `envoy`, or a replica's name."""
         for child in psutil.Process(self.process.pid).children():
@@ -135,7 +174,7 @@ class Gateway:
     async def chat(self, *content: Any, **fields: Any) -> aiohttp.ClientResponse:
         """A blocking chat request; the response is read whole."""
         parts = [{"type": "text", "text": part} if isinstance(part, str) else part for part in content]
-        body = {"model": "m", "max_tokens": 2, "messages": [{"role": "user", "content": parts}], **fields}
+        body = {"model": self.model, "max_tokens": 2, "messages": [{"role": "user", "content": parts}], **fields}
         async with self.post(body) as response:
             await response.read()
             return response
@@ -150,6 +189,15 @@ class Gateway:
         """A POST of a JSON body, of any size."""
         data = io.BytesIO(json.dumps(body).encode())
         return self.http.post(path, data=data, headers={"content-type": "application/json"})
+
+
+def laid_over(config: dict[str, Any], sections: dict[str, Any]) -> dict[str, Any]:
+    """A configuration with further sections: what is a mapping in both is merged."""
+    merged = {
+        name: {**config.get(name, {}), **content} if isinstance(content, dict) else content
+        for name, content in sections.items()
+    }
+    return {**config, **merged}
 
 
 async def until(condition: Any, describe: Any, deadline_s: float = DEADLINE_S) -> None:

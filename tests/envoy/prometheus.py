@@ -46,6 +46,7 @@ class Prometheus:
         shutil.copytree(SHIPPED, folder / "config")
         config = yaml.safe_load((SHIPPED / "prometheus.yml").read_text())
         config["global"] = {"scrape_interval": "500ms", "scrape_timeout": "500ms", "evaluation_interval": "500ms"}
+        self._jobs = {each["job_name"] for each in config["scrape_configs"]}
         (folder / "config" / "prometheus.yml").write_text(yaml.safe_dump(config))
         for name, addresses in targets.items():
             (folder / "config" / "targets" / f"{name}.yml").write_text(yaml.safe_dump([{"targets": list(addresses)}]))
@@ -98,6 +99,16 @@ class Prometheus:
         async with self._http.get("/api/v1/targets") as response:
             targets: list[dict[str, Any]] = (await response.json())["data"]["activeTargets"]
             return targets
+
+    async def until_scraped(self) -> None:
+        """Waits until every target has answered once."""
+
+        async def scraped() -> bool:
+            targets = await self.targets()
+            found = {target["labels"]["job"] for target in targets}
+            return found == self._jobs and all(target["health"] == "up" for target in targets)
+
+        await until(scraped, lambda: "every target is scraped")
 
     async def _ready(self) -> bool:
         assert self._process.returncode is None, (self._folder / "log").read_text()[-3000:]

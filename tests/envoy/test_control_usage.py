@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from tests.envoy.engine import answering, streaming
-from tests.envoy.plumbing import gateway
+from tests.envoy.plumbing import Gateway, gateway
 from tests.envoy.processor_double import Decision
 
 WANTED = {"prompt_tokens": 30, "completion_tokens": 12, "cached_tokens": 16}
@@ -22,10 +24,20 @@ ANTHROPIC_END = {"type": "message_delta", "usage": {"output_tokens": 12}}
 LONG_ANSWER = {"type": "response.completed", "response": {"output": "x" * 2_000_000, "usage": RESPONSES}}
 
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lone(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
+    """One engine, for requests one after the other, so that the next entry of the log is that of the latest."""
+    async with gateway(Path(tmp_path_factory.mktemp("usage")), engines=1) as running:
+        yield running
+
+
 @pytest.mark.parametrize("kind", ["application/json", "application/json; charset=utf-8"])
 @pytest.mark.parametrize("usage", [OPENAI, RESPONSES, ANTHROPIC], ids=["openai", "responses", "anthropic"])
-async def test_usage_of_a_json_answer(tmp_path: Path, usage: dict[str, Any], kind: str) -> None:
-    assert await usage_logged(tmp_path, answering(200, {"usage": usage}, content_type=kind)) == WANTED
+async def test_usage_of_a_json_answer(lone: Gateway, usage: dict[str, Any], kind: str) -> None:
+    assert await usage_logged(lone, answering(200, {"usage": usage}, content_type=kind)) == WANTED
 
 
 @pytest.mark.parametrize(
@@ -38,13 +50,13 @@ async def test_usage_of_a_json_answer(tmp_path: Path, usage: dict[str, Any], kin
     ],
     ids=["openai", "openai, continuous", "responses, 2 MB in the last event", "anthropic"],
 )
-async def test_usage_of_a_stream(tmp_path: Path, events: list[Any]) -> None:
-    assert await usage_logged(tmp_path, streaming(events)) == WANTED
+async def test_usage_of_a_stream(lone: Gateway, events: list[Any]) -> None:
+    assert await usage_logged(lone, streaming(events)) == WANTED
 
 
-async def test_an_engine_that_does_not_say_what_was_cached(tmp_path: Path) -> None:
+async def test_an_engine_that_does_not_say_what_was_cached(lone: Gateway) -> None:
     usage = {"prompt_tokens": 30, "completion_tokens": 12, "prompt_tokens_details": None}
-    logged = await usage_logged(tmp_path, answering(200, {"usage": usage}))
+    logged = await usage_logged(lone, answering(200, {"usage": usage}))
     assert logged == {"prompt_tokens": 30, "completion_tokens": 12}
 
 
@@ -60,13 +72,13 @@ async def test_an_engine_that_does_not_say_what_was_cached(tmp_path: Path) -> No
         streaming([]),
     ],
 )
-async def test_an_answer_without_usage_passes_and_is_logged(tmp_path: Path, reply: Any) -> None:
-    logged = await usage_logged(tmp_path, reply)
+async def test_an_answer_without_usage_passes_and_is_logged(lone: Gateway, reply: Any) -> None:
+    logged = await usage_logged(lone, reply)
     assert not {key: value for key, value in logged.items() if isinstance(value, float)}
 
 
-async def test_an_answer_of_5_mb_passes(tmp_path: Path) -> None:
-    assert await usage_logged(tmp_path, answering(200, {"data": "x" * 5_000_000, "usage": OPENAI})) == WANTED
+async def test_an_answer_of_5_mb_passes(lone: Gateway) -> None:
+    assert await usage_logged(lone, answering(200, {"data": "x" * 5_000_000, "usage": OPENAI})) == WANTED
 
 
 async def test_an_entry_says_all_that_the_processor_set(tmp_path: Path) -> None:
@@ -99,11 +111,10 @@ async def test_the_log_goes_on_after_the_processor_was_away(tmp_path: Path) -> N
         assert told == "after"
 
 
-async def usage_logged(folder: Path, reply: Any) -> dict[str, Any]:
+async def usage_logged(lone: Gateway, reply: Any) -> dict[str, Any]:
     """What the access log says of one answered request."""
-    async with gateway(folder, engines=1) as g:
-        g.engines[0].reply = reply
-        status, _, _ = await g.post()
-        assert status == 200
-        entry = await g.processor.entry()
-        return dict(entry.common_properties.metadata.filter_metadata["kvgate.usage"].items())
+    lone.engines[0].reply = reply
+    status, _, _ = await lone.post()
+    assert status == 200
+    entry = await lone.processor.entry()
+    return dict(entry.common_properties.metadata.filter_metadata["kvgate.usage"].items())

@@ -28,6 +28,12 @@ async def lone() -> AsyncIterator[Gateway]:
         yield running
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def fleet() -> AsyncIterator[Gateway]:
+    async with Gateway(provider={"kv_tokens": KV_TOKENS}, routing={"strategy": "round_robin"}) as running:
+        yield running
+
+
 def story(topic: str) -> str:
     return f"A long story about {topic}, told once more from the beginning. " * 200
 
@@ -98,11 +104,10 @@ async def test_predictions_recover_from_usage_after_a_cache_was_cleared_behind_t
     assert believed == pytest.approx(cached, rel=0.3)
 
 
-async def test_what_engines_tell_of_their_cache_is_known() -> None:
-    async with Gateway(replicas=2, provider={"kv_tokens": KV_TOKENS}) as gateway:
-        for name in gateway.replicas:
-            await until_metric(gateway, "kvgate_replica_capacity_tokens", KV_TOKENS, replica=name)
-            assert await metric(gateway, "kvgate_replica_capacity_tokens", replica=name) == KV_TOKENS
+async def test_what_engines_tell_of_their_cache_is_known(fleet: Gateway) -> None:
+    for name in fleet.replicas:
+        await until_metric(fleet, "kvgate_replica_capacity_tokens", KV_TOKENS, replica=name)
+        assert await metric(fleet, "kvgate_replica_capacity_tokens", replica=name) == KV_TOKENS
 
 
 async def test_decisions_are_counted_by_provider(lone: Gateway) -> None:
@@ -110,19 +115,18 @@ async def test_decisions_are_counted_by_provider(lone: Gateway) -> None:
     await until_metric(lone, "kvgate_routing_decisions_total", 1, model="m", provider="sims", upstream_model="m")
 
 
-async def test_replicas_whose_metrics_cannot_be_read_serve_and_each_fault_is_counted() -> None:
+async def test_replicas_whose_metrics_cannot_be_read_serve_and_each_fault_is_counted(fleet: Gateway) -> None:
     modes = {"metrics_garbled": "malformed", "metrics_hang": "timeout", "metrics_huge": "too large"}
-    async with Gateway(routing={"strategy": "round_robin"}) as gateway:
-        for name, mode in zip(gateway.replicas, modes, strict=True):
-            await gateway.fault(name, mode=mode)
-        for kind in modes.values():
-            await until_metric(gateway, "kvgate_faults_total", 1, kind=f"metrics: {kind}")
-        answers = [await gateway.chat(f"{number}") for number in range(6)]
-        assert {answer.status for answer in answers} == {200}
-        assert {answer.headers["x-kvgate-replica"] for answer in answers} == set(gateway.replicas)
-        for name in gateway.replicas:
-            await gateway.fault(name, mode="ok")
-            await gateway.until_logged(f"replica {name}: metrics are read again")
+    for name, mode in zip(fleet.replicas, modes, strict=True):
+        await fleet.fault(name, mode=mode)
+    for kind in modes.values():
+        await until_metric(fleet, "kvgate_faults_total", 1, kind=f"metrics: {kind}")
+    answers = [await fleet.chat(f"{number}") for number in range(6)]
+    assert {answer.status for answer in answers} == {200}
+    assert {answer.headers["x-kvgate-replica"] for answer in answers} == set(fleet.replicas)
+    for name in fleet.replicas:
+        await fleet.fault(name, mode="ok")
+        await fleet.until_logged(f"replica {name}: metrics are read again")
 
 
 @contextlib.asynccontextmanager

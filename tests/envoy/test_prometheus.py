@@ -160,6 +160,8 @@ async def observe(folder: Path) -> Evidence:
     answers: dict[str, list[Sample]] = {expression: [] for expression in wanted}
     totals: dict[str, list[float]] = {}
     async with watched(folder) as (prometheus, load, redis):
+        # What happens before the first scrape is in no rate and no increase: the series would begin with it.
+        await prometheus.until_scraped()
         working = asyncio.create_task(load.run())
 
         async def answered() -> bool:
