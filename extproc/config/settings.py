@@ -9,11 +9,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, HttpUrl, PositiveFloat, PositiveInt, field_validator, model_validator
 
+from .engines import ENGINES, Engine, EngineKind
 from .kv_store import KvStore
 from .observability import Telemetry
 from .policies import Auth, Budget, Cache, RateLimit, Tenant
 from .programs import Program, levels
 from .section import HeaderName, Name, Port, Section, ZmqUrl, is_loopback
+
+MOST_RANKS = 1024
+"""Data-parallel ranks that a replica can be said to have."""
 
 Strategy = Literal["round_robin", "random", "weighted", "least_busy", "latency", "cost", "session", "prefix_kv_aware"]
 
@@ -113,6 +117,9 @@ class Routing(Section):
         description="how it is known what a replica has cached: inferred from the requests it was sent, or precise, "
         "from its KV events and the model's own tokenizer",
     )
+    cache_salt_per_tenant: bool = Field(
+        False, description="keep the KV blocks of tenants apart in the engines: no prefix is shared between two of them"
+    )
     failure_threshold: PositiveInt = Field(3, description="failures in a row before a replica is set aside")
     cooldown_s: PositiveFloat = Field(15.0, description="how long it is set aside")
     explain: bool = Field(
@@ -163,6 +170,9 @@ class Replica(Section):
         None,
         description="where it sends KV events again; default: as its provider says, unless kv_events_url is given",
     )
+    data_parallel_size: PositiveInt | None = Field(
+        None, le=MOST_RANKS, description="its data-parallel ranks; default: as its provider says"
+    )
     drain: bool = Field(False, description="finish what it has, and get nothing new")
 
     @model_validator(mode="before")
@@ -176,12 +186,17 @@ class Provider(Section):
 
     name: Name
     type: Literal["mock", "openai", "openai_compatible", "anthropic"] = "openai_compatible"
+    engine: EngineKind | None = Field(
+        None, description="what serves there; default: `vllm`, or `openai` for the hosted APIs"
+    )
     base_url: HttpUrl | None = None
     replicas: tuple[Replica, ...] = ()
     api_key: str | None = Field(None, repr=False, description="sent upstream as a bearer token")
-    health_path: str = Field("/health", pattern=r"^/", description="answers 200 when the engine can serve")
+    health_path: str = Field(
+        "/health", pattern=r"^/", description="answers 200 when the engine can serve; of `openai`, there is none"
+    )
     metrics_path: str | None = Field(
-        "/metrics", pattern=r"^(/.*)?$", description='tells load and size of the KV cache; "" if there is no such page'
+        "/metrics", pattern=r"^(/.*)?$", description='tells load and size of the KV cache; "" if there is no such page, as of `openai`'
     )
     host_cache_tokens: PositiveInt | None = Field(
         None, description="tokens in the host tier behind each replica's KV cache, LMCache for example; default: none"
@@ -191,6 +206,9 @@ class Provider(Section):
     )
     kv_events: KvEvents | None = Field(
         None, description="the replicas' KV events, of which precise mode is made; default: they publish none"
+    )
+    data_parallel_size: PositiveInt = Field(
+        1, le=MOST_RANKS, description="data-parallel ranks of each replica, as `--data-parallel-size` says; each is routed to"
     )
     latency_ms: float = Field(0.0, ge=0, description="mock only: a fixed delay per request")
     tokens_per_second: PositiveFloat = Field(100.0, description="mock only: decode speed of one stream")
@@ -204,6 +222,31 @@ class Provider(Section):
         if self.base_url is None and not self.replicas and self.type == "openai_compatible":
             raise ValueError("needs base_url or replicas")
         return self
+
+    @property
+    def offers(self) -> Engine:
+        """What its engines offer."""
+        return ENGINES[self.engine or ("openai" if self.type in ("openai", "anthropic") else "vllm")]
+
+    def ranks_of(self, replica: Replica) -> int:
+        """Data-parallel ranks of a replica of this provider."""
+        return replica.data_parallel_size or self.data_parallel_size
+
+    @model_validator(mode="after")
+    def _what_the_engine_offers(self) -> Provider:
+        engine = self.engine or "of a hosted API"
+        if self.type == "mock" and self.engine not in (None, "vllm"):
+            raise ValueError("type mock is a simulated vLLM: it cannot be another engine")
+        if not self.offers.kv_events and (self.kv_events or any(each.kv_events_url for each in self.replicas)):
+            raise ValueError(f"engine {engine} publishes no KV events: leave kv_events and kv_events_url out")
+        if not self.offers.rank_header and self.most_ranks > 1:
+            raise ValueError(f"engine {engine} has no data-parallel ranks to choose: leave data_parallel_size out")
+        return self
+
+    @property
+    def most_ranks(self) -> int:
+        """Data-parallel ranks of the replica that has most of them."""
+        return max((self.ranks_of(each) for each in self.replicas), default=self.data_parallel_size)
 
     @model_validator(mode="after")
     def _replay_of_something(self) -> Provider:
@@ -246,6 +289,18 @@ class Model(Section):
         description="what vLLM was given as its model, a path or a name of the hub; its names of images depend on it. "
         "Default: as `tokenizer` says",
     )
+    lora: bool = Field(
+        False,
+        description="it is a LoRA adapter, under the name that its deployments give it; `tokenizer` and `engine_path` are "
+        "those of its base model",
+    )
+
+    @model_validator(mode="after")
+    def _one_adapter(self) -> Model:
+        names = sorted({each.model or self.name for each in self.deployments})
+        if self.lora and len(names) > 1:
+            raise ValueError(f"an adapter has one name in the engines, not {' and '.join(names)}: it is part of cache keys")
+        return self
 
     @field_validator("tokenizer")
     @classmethod

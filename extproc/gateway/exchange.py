@@ -61,6 +61,7 @@ class Exchange:
         laps: how long its steps take, if it is part of a trace.
         prompt: its tokens, as far as precise mode knows them.
         identities: of its media.
+        client_uuids: what clients' names for media stand for.
     """
 
     endpoint: Endpoint
@@ -85,6 +86,7 @@ class Exchange:
         self.explain = False
         self.directives = Directives()
         self.identities = Identities()
+        self.client_uuids = gateway.client_uuids
         self.caller: Caller = self.directory.policies.nobody
         self.body = b""
         self.bill: Bill | None = None
@@ -133,6 +135,10 @@ class Exchange:
             self.release()
             self.response.close()
             return self._go_on_blind(phase)
+
+    def engine_uuid(self, uuid: str) -> str:
+        """What the engine is told for a client's name of an image that comes without its data."""
+        return self.client_uuids.engine_uuid(self.caller.tenant, self.model.engine_path, uuid)
 
     async def ask_for_time(self, seconds: float) -> None:
         """The answer to the latest message may take so long."""

@@ -14,6 +14,7 @@ from extproc.gateway.decisions import Decisions
 from extproc.gateway.exchange import Exchange
 from extproc.gateway.pipeline import Pipeline
 from extproc.gateway.sampler import Sampler
+from extproc.prefix.client_uuids import ClientUuids
 from extproc.tenants.ledger import Ledger
 
 
@@ -57,6 +58,7 @@ class Gateway:
         self.decisions = Decisions() if decisions is None else decisions  # an empty ring is falsy
         self.wall = wall
         self.tells = tells
+        self.client_uuids = ClientUuids()
         self._run = secrets.token_hex(4)  # tickets of an earlier run of the processor mean nothing to this one
         self._exchanges = 0
 

@@ -7,15 +7,18 @@ A step reads what earlier steps left on the exchange and adds its own part. It r
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from extproc.api.body import parse
+from extproc.api.cache_identity import tenant_salt, with_engine_uuids, with_salt
 from extproc.api.errors import ModelNotAllowed, ModelNotFound, NoReplica
 from extproc.api.requests import Endpoint, InferenceRequest
 from extproc.api.rewrite import set_field
 from extproc.clock import Clock
 from extproc.config.topology import Pool, Replica, Target
 from extproc.fleet.state import Fleet
+from extproc.gateway.catalog import Directory
 from extproc.gateway.wire import Destination
 from extproc.prefix import Shape, fingerprint
 from extproc.routing import Demand, Ranking, assess
@@ -28,6 +31,8 @@ log = logging.getLogger(__name__)
 _MAX_ENDPOINTS = 8  # what Envoy may try before it asks the pool's own policy; it retries three times
 _ASKED_FOR_USAGE = frozenset({Endpoint.CHAT_COMPLETIONS, Endpoint.COMPLETIONS})
 """Streams of the other endpoints tell their usage unasked."""
+_SALTED = frozenset({Endpoint.CHAT_COMPLETIONS, Endpoint.COMPLETIONS, Endpoint.RESPONSES})
+"""Endpoints of vLLM that take a cache salt."""
 
 
 class Step(Protocol):
@@ -48,6 +53,8 @@ class Understand:
             raise ModelNotFound(request.model)
         if not exchange.caller.may_ask(model.name):
             raise ModelNotAllowed(model.name)
+        if _salts(exchange.directory, request):
+            request = replace(request, cache_salt=tenant_salt(exchange.caller.tenant, request.cache_salt))
         exchange.request, exchange.model = request, model
 
 
@@ -119,7 +126,15 @@ def _body(exchange: Exchange, target: Target) -> bytes | None:
         asked = {**(options if isinstance(options, dict) else {}), "include_usage": True}
         asked.pop("continuous_usage_stats", None)  # which would then be in every event
         body, changed = set_field(body, "stream_options", asked), True
-    return body if changed else None
+    if _salts(exchange.directory, request):
+        body, changed = with_salt(body, request.cache_salt or ""), True
+    named = with_engine_uuids(body, request, exchange.engine_uuid)
+    return named if changed or named is not body else None
+
+
+def _salts(directory: Directory, request: InferenceRequest) -> bool:
+    """Whether the gateway keeps the KV blocks of the request's tenant apart from those of others."""
+    return directory.routing.cache_salt_per_tenant and request.endpoint in _SALTED
 
 
 def _endpoints(exchange: Exchange, ranking: Ranking, pool: Pool) -> tuple[str, ...]:

@@ -47,7 +47,11 @@ class Tokenise:
             return Inexact.NO_TOKENIZER
         from extproc.prefix.tokenizer.exactly import fingerprint_exactly  # loaded with the first model, if any
 
-        return fingerprint_exactly(exchange.request, tokenized, self._fleet.blocks.runs, identities=exchange.identities)
+        request, identities = exchange.request, exchange.identities
+        exchange.client_uuids.learn(request, exchange.caller.tenant, tokenized.engine_model, identities)
+        return fingerprint_exactly(
+            request, tokenized, self._fleet.blocks.runs, identities=identities, engine_uuid=exchange.engine_uuid
+        )
 
     def _block_size(self, exchange: Exchange) -> int | None:
         """Of the engines that serve the model; replicas of one model rarely differ."""

@@ -62,23 +62,18 @@ class Identities:
 def identify(media: Media) -> MediaIdentity:
     """The identity of a medium: BLAKE3 over its decoded bytes, its URL, or the client's own uuid.
 
-    A uuid that comes with bytes does not replace their digest but joins it: vLLM trusts the uuid blindly, so the
-    same bytes under two uuids are two cache entries there, and other bytes under the same uuid are a wrong hit that
-    must at least not become a wrong prediction. An image's bytes are framed as the engine frames them, so that one
-    pass over them serves both.
+    A uuid beside bytes does not count: it does not reach the engine (`api/cache_identity.py`). An image's bytes are
+    framed as the engine frames them, so that one pass over them serves both.
 
     Raises:
         BadRequest: the payload is not base64.
     """
-    uuid = (media.uuid or "").encode("utf-8", "surrogatepass")
     if media.base64 is None:
-        address = (media.url or "").encode("utf-8", "surrogatepass")
+        address, uuid = ((each or "").encode("utf-8", "surrogatepass") for each in (media.url, media.uuid))
         return MediaIdentity(blake3(b"url\0" + address + b"\0" + uuid).digest())
     content = decode(media.base64, media.param)
     image_hash = opened(content) if media.kind == "image" else None
     hasher = image_hash.copy() if image_hash else blake3(content)
-    if uuid:
-        hasher.update(b"\0uuid\0" + uuid)
     if media.kind != "image":
         return MediaIdentity(hasher.digest(), len(content))
     width, height = _dimensions(content)
