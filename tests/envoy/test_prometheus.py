@@ -15,10 +15,13 @@ from typing import Any
 
 import pytest
 import yaml
+from redis.asyncio import Redis
 
 from tests.envoy.answers import CHAT, chat, fresh
 from tests.envoy.gateway import Gateway, until
+from tests.envoy.kv_store import client
 from tests.envoy.prometheus import SHIPPED, Prometheus, Sample, needs_prometheus
+from tests.ports import free_port
 from tests.redis_server import RedisServer
 
 pytestmark = needs_prometheus
@@ -34,11 +37,13 @@ class Load:
     """Requests that give every panel something to show: hits, limits, budgets, errors, a replica that fails.
 
     Attributes:
+        store: the first gateway's KV store, through its listener.
         sent_on: answers that name a replica.
         enough: the round under way is the last.
     """
 
     gateways: list[Gateway]
+    store: Redis | None = None
     sent_on: int = 0
     enough: bool = False
     statuses: dict[int, int] = field(default_factory=dict)
@@ -52,7 +57,7 @@ class Load:
             if number % 4 == 0:
                 fails = {"mode": "error", "status": 503} if number % 8 == 0 else {"mode": "ok"}
                 await self.gateways[0].fault("r0", **fails)
-            await asyncio.gather(*(self._round(gateway, number) for gateway in self.gateways))
+            await asyncio.gather(*(self._round(gateway, number) for gateway in self.gateways), self._keep(number))
 
     async def _round(self, gateway: Gateway, number: int) -> None:
         story = f"Story {number % 4}. {STORY}"
@@ -68,6 +73,14 @@ class Load:
             self.ask(gateway, too_long),
         )
 
+    async def _keep(self, number: int) -> None:
+        """What LMCache asks of a store."""
+        assert self.store is not None
+        for key in (f"kv-{number % 16}", f"kv-{number % 16 + 16}"):
+            await self.store.set(key, bytes(10_000))
+            assert await self.store.exists(key)
+            assert await self.store.get(key)
+
     async def ask(self, gateway: Gateway, body: Any, tenant: str = "acme") -> None:
         headers = {"authorization": f"Bearer sk-{tenant}"}
         async with gateway.http.post(CHAT, json=body, headers=headers) as response:
@@ -78,7 +91,7 @@ class Load:
         self.caches[cache] = self.caches.get(cache, 0) + 1
 
 
-def gateway(redis: str, replicas: int) -> Gateway:
+def gateway(redis: str, replicas: int, **sections: Any) -> Gateway:
     keys: list[dict[str, Any]] = [{"key": f"sk-{name}", "tenant": name} for name in TENANTS]
     keys[1]["budget_usd"], keys[2]["rpm"] = 0.0001, 5
     prices = {"cost_per_1k_input": 0.001, "cost_per_1k_cached_input": 0.0001, "cost_per_1k_output": 0.002}
@@ -92,6 +105,7 @@ def gateway(redis: str, replicas: int) -> Gateway:
         routing={"cooldown_s": 0.5},
         models=[{"name": "m", "deployments": [{"provider": "sims", **prices}]}],
         processor={"ttft_samples_per_s": 1000},
+        **sections,
     )
 
 
@@ -99,15 +113,18 @@ def gateway(redis: str, replicas: int) -> Gateway:
 async def watched(folder: Path) -> AsyncIterator[tuple[Prometheus, Load, RedisServer]]:
     """Two gateways that share a Redis, and what watches them."""
     async with contextlib.AsyncExitStack() as stack:
-        redis = await stack.enter_async_context(RedisServer())
-        gateways = [gateway(redis.url, 2), gateway(redis.url, 1)]
+        redis, *stores = [await stack.enter_async_context(RedisServer()) for _ in range(3)]
+        port = free_port()
+        kv_store = {"port": port, "servers": [f"127.0.0.1:{each.port}" for each in stores]}
+        gateways = [gateway(redis.url, 2, kv_store=kv_store), gateway(redis.url, 1)]
         await asyncio.gather(*(stack.enter_async_context(each) for each in gateways[:1]))
         await stack.enter_async_context(gateways[1])
         targets = {
             "gateways": [f"127.0.0.1:{each.operations_port}" for each in gateways],
             "replicas": [url.removeprefix("http://") for each in gateways for url in each.replicas.values()],
         }
-        yield await stack.enter_async_context(Prometheus(folder, targets)), Load(gateways), redis
+        store = await stack.enter_async_context(client(port))
+        yield await stack.enter_async_context(Prometheus(folder, targets)), Load(gateways, store), redis
 
 
 def queries() -> Iterator[tuple[str, str]]:

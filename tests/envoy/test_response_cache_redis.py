@@ -90,7 +90,7 @@ async def test_equal_requests_at_one_gateway_are_one_while_redis_is_away(
     pair: list[Gateway], redis: RedisServer
 ) -> None:
     redis.kill()
-    before, body = await upstream(pair[0]), chat(fresh(), max_tokens=100)
+    before, body = await upstream(pair[0]), chat(fresh(), max_tokens=2000)
     await asyncio.gather(*(ask(pair[0], body) for _ in range(50)))
     assert await upstream(pair[0]) == before + 1
     redis.start()

@@ -56,7 +56,7 @@ async def test_one_instance_settles_what_another_admitted(redis: RedisServer) ->
 
 
 async def test_200_concurrent_streams_overshoot_by_no_more_than_is_reserved(redis: RedisServer) -> None:
-    async with desk(redis) as here, desk(redis) as there:
+    async with desk(redis, timeout_s=20) as here, desk(redis, timeout_s=20) as there:
         who = caller(Rules(budget_usd=1))
         answers = await asyncio.gather(*((here, there)[n % 2].ask(who, usd=0.03) for n in range(200)))
         admitted = [bill for verdict, bill in answers if verdict.refused is None]
