@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import io
-import json
 import random
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +11,7 @@ from typing import Any
 import aiohttp
 
 from bench.affinity.workload import MODEL, Conversation
+from bench.common.chat import ask
 
 _TIMEOUT_S = 60.0
 
@@ -86,36 +84,10 @@ async def _ask(
     http: aiohttp.ClientSession, conversation: int, number: int, messages: list[dict[str, Any]], max_tokens: int
 ) -> tuple[Turn, str]:
     body = {"model": MODEL, "messages": messages, "max_tokens": max_tokens, "seed": conversation}
-    body |= {"stream": True, "stream_options": {"include_usage": True}}
-    data = io.BytesIO(json.dumps(body).encode())
-    pieces: list[str] = []
-    usage: dict[str, Any] = {}
-    ttft_s = float("nan")
-    sent_s = time.perf_counter()
-    try:
-        async with http.post(
-            "/v1/chat/completions", data=data, headers={"content-type": "application/json"}
-        ) as response:
-            if response.status != 200:
-                text = (await response.text())[:200]
-                return Turn(conversation, number, failure=f"status {response.status}: {text}"), ""
-            replica = response.headers.get("x-kvgate-replica", "")
-            predicted = int(response.headers.get("x-kvgate-predicted-cached-tokens") or 0)
-            async for line in response.content:
-                if not line.startswith(b"data: {"):
-                    continue
-                chunk = json.loads(line[len(b"data: ") :])
-                usage = chunk.get("usage") or usage
-                piece = "".join(choice["delta"].get("content") or "" for choice in chunk.get("choices", ()))
-                if piece and not pieces:
-                    ttft_s = time.perf_counter() - sent_s
-                if piece:
-                    pieces.append(piece)
-    except (aiohttp.ClientError, asyncio.TimeoutError) as error:
-        return Turn(conversation, number, failure=f"{type(error).__name__}: {error}"), ""
-    if not pieces or not usage or not replica:
-        return Turn(conversation, number, failure="the answer has no content, no usage or no x-kvgate-replica"), ""
-    details = usage.get("prompt_tokens_details") or {}
-    cached = details.get("cached_tokens") or 0
-    turn = Turn(conversation, number, replica, ttft_s, usage["prompt_tokens"], cached, predicted)
-    return turn, "".join(pieces)
+    reply = await ask(http, body)
+    if reply.failure:
+        return Turn(conversation, number, failure=reply.failure), ""
+    if not reply.text or not reply.replica:
+        return Turn(conversation, number, failure="the answer has no content or no x-kvgate-replica"), ""
+    counts = (reply.prompt_tokens, reply.cached_tokens, reply.predicted_tokens)
+    return Turn(conversation, number, reply.replica, reply.first_text_s, *counts), reply.text

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-from bench.common.images import data_url, noise_png
+from bench.common.images import photo_url
+from bench.common.texts import sentence
 
 MODEL = "bench-vl"
 _SIDE = 1024
-_DISTINCT_BYTES_PER_ROW = 96  # rows repeat: a file of about 100 kB instead of 3 MB, as a photo's JPEG would have
-_SYLLABLES = ("ka", "lo", "mi", "ne", "ru", "sha", "to", "ve", "bri", "cor", "den", "fal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,22 +71,11 @@ def conversations(variant: Variant, *, images: int, turns: int, words: int, seed
     return [
         Conversation(
             number=number,
-            image_url=_image(seed, number),
+            image_url=photo_url(_SIDE, seed, number),
             questions=tuple(
-                _question(f"{seed}/{0 if variant.shared_texts else number}/{t}", words) for t in range(turns)
+                sentence(f"{seed}/{0 if variant.shared_texts else number}/{t}", words) for t in range(turns)
             ),
             image_first=variant.image_first,
         )
         for number in range(images)
     ]
-
-
-@cache
-def _image(seed: int, number: int) -> str:
-    return data_url(noise_png(_SIDE, _SIDE, seed * 10_007 + number, distinct_bytes_per_row=_DISTINCT_BYTES_PER_ROW))
-
-
-def _question(seed: str, words: int) -> str:
-    generator = random.Random(seed)
-    spoken = ("".join(generator.choices(_SYLLABLES, k=generator.randint(1, 3))) for _ in range(words))
-    return " ".join(spoken).capitalize() + "?"

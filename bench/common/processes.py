@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import shutil
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -44,14 +45,21 @@ def stop_on_sigterm() -> None:
 
 
 @contextlib.contextmanager
-def running(argv: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A child process; SIGTERM at the end, SIGKILL if that is not enough. What it prints goes to `log`."""
+def running(argv: Sequence[str], log: Path, env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    """A child process; SIGTERM at the end, SIGKILL if that is not enough, and for what it started and left behind.
+
+    What it prints goes to `log`.
+
+    Args:
+        env: further variables.
+    """
     with log.open("ab") as output:
         process = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            env={**os.environ, **(env or {})},
             start_new_session=True,  # Ctrl-C is for the benchmark, which stops its children in order
             preexec_fn=_die_with_parent,
         )
@@ -64,20 +72,29 @@ def running(argv: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
-def until_ready(process: subprocess.Popen[bytes], log: Path, ready: Callable[[], bool], what: str) -> None:
+def until_ready(
+    process: subprocess.Popen[bytes],
+    log: Path,
+    ready: Callable[[], bool],
+    what: str,
+    within_s: float = _READY_WITHIN_S,
+) -> None:
     """Waits until `ready()` holds.
 
     Raises:
         BenchFailed: the process died or took too long; the text ends with its log.
     """
-    give_up_s = time.monotonic() + _READY_WITHIN_S
+    give_up_s = time.monotonic() + within_s
     while not ready():
         if process.poll() is not None:
             raise BenchFailed(f"{what} exited with status {process.returncode}:\n{tail(log)}")
         if time.monotonic() > give_up_s:
-            raise BenchFailed(f"{what} was not ready within {_READY_WITHIN_S:.0f} s:\n{tail(log)}")
+            raise BenchFailed(f"{what} was not ready within {within_s:.0f} s:\n{tail(log)}")
         time.sleep(0.05)
 
 

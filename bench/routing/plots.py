@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.common.errors import BenchFailed
+from bench.common.plotting import pyplot, save
 from bench.routing.oracles import LINES
 from bench.routing.results import Result
 
@@ -26,15 +26,13 @@ def draw(results: Sequence[Result], folder: Path) -> list[Path]:
     Raises:
         BenchFailed: matplotlib is not installed.
     """
-    pyplot = _pyplot()
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
+    written: list[Path] = []
     for name, panel in (("ttft_cdf", _cdf), ("hit_rate", _hit_rates)):
         workloads = list(dict.fromkeys(result.workload for result in results))
         columns = min(_COLUMNS, len(workloads))
         rows = -(-len(workloads) // columns)
         height = 5.0 if name == "ttft_cdf" else 1.5 + 0.25 * len({result.policy for result in results})
-        figure, axes = pyplot.subplots(
+        figure, axes = pyplot().subplots(
             rows, columns, figsize=(6.5 * columns, height * rows), squeeze=False, layout="constrained"
         )
         places = list(axes.flat)
@@ -42,24 +40,8 @@ def draw(results: Sequence[Result], folder: Path) -> list[Path]:
             panel(axis, [result for result in results if result.workload == workload])
         for axis in places[len(workloads) :]:
             axis.set_axis_off()
-        for ending in ("png", "svg"):
-            path = folder / f"{name}.{ending}"
-            figure.savefig(path, dpi=110, metadata={"Date": None} if ending == "svg" else None)
-            written.append(path)
-        pyplot.close(figure)
+        written += save(figure, folder, name)
     return written
-
-
-def _pyplot() -> Any:
-    try:
-        import matplotlib
-    except ImportError:
-        raise BenchFailed("plots need matplotlib: pip install matplotlib") from None
-    matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "kvgate"  # the same plot is the same file
-    from matplotlib import pyplot
-
-    return pyplot
 
 
 def _cdf(axis: Any, results: Sequence[Result]) -> None:

@@ -181,7 +181,7 @@ def test_each_replica_has_its_core_or_its_gpu(tmp_path: Path) -> None:
 
 def test_a_cache_of_the_experiments_is_too_small_for_all_but_not_for_half(tmp_path: Path) -> None:
     chosen_options = chosen(tmp_path)
-    blocks_of_a_prompt = 15
+    blocks_of_a_prompt = 24
     pressure = affinity(chosen_options).of("pressure")[0].setup
     assert 6 * blocks_of_a_prompt < pressure.blocks < 12 * blocks_of_a_prompt
     for each in offload(chosen_options).variants[:4]:
