@@ -14,7 +14,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from extproc.config.addresses import origins_of
-from extproc.config.settings import Provider, Settings
+from extproc.config.providers import Provider
+from extproc.config.ranks import ranks_of
+from extproc.config.settings import Settings
 from extproc.config.topology import Replica
 from extproc.config.watch import FileWatch
 from extproc.control.bootstrap import render_bootstrap, write_secrets
@@ -82,7 +84,8 @@ def simulators(settings: Settings) -> Mapping[str, Program]:
     programs: dict[str, Program] = {}
     for provider, replica in _mock_replicas(settings):
         name = _SIM + replica.name
-        programs.setdefault(name, _simulator(name, provider, replica, _served(settings, provider)))
+        models, ranks = _served(settings, provider), ranks_of(settings)[replica.host, replica.port]
+        programs.setdefault(name, _simulator(name, provider, replica, models, ranks))
     return programs
 
 
@@ -92,7 +95,7 @@ def _mock_replicas(settings: Settings) -> list[tuple[Provider, Replica]]:
     return [(provider, origin.replica) for provider in mocks for origin in origins[provider.name]]
 
 
-def _simulator(name: str, provider: Provider, replica: Replica, models: list[str]) -> Program:
+def _simulator(name: str, provider: Provider, replica: Replica, models: list[str], ranks: int) -> Program:
     arguments = ["--name", replica.name, "--host", replica.host, "--port", str(replica.port)]
     for model in models:
         arguments += ["--model", model]
@@ -100,6 +103,7 @@ def _simulator(name: str, provider: Provider, replica: Replica, models: list[str
     arguments += ["--decode-tokens-per-s", str(provider.tokens_per_second)]
     arguments += ["--prefill-tokens-per-s", str(provider.prefill_tokens_per_second)]
     arguments += ["--kv-tokens", str(provider.kv_tokens)]
+    arguments += ["--data-parallel-size", str(ranks)]
     return python_program(name, "extproc.sim", *arguments)  # not `extproc sim`, which imports the other commands too
 
 

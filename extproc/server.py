@@ -234,7 +234,12 @@ class Processor:
     def _start_background(self) -> None:
         health = HealthFeed(self.fleet, lambda: self._catalog.current.health_urls, self._clock)
         metrics = EngineMetrics(
-            lambda: self._catalog.current.metrics_urls, self.fleet.apply, self._clock, self._is_busy, self._unreadable
+            lambda: self._catalog.current.metrics_urls,
+            self.fleet.apply,
+            self._clock,
+            self._is_busy,
+            self._unreadable,
+            ranks=lambda: self._catalog.current.ranks,
         )
         self._background.start("resolving host names", self._resolve_again)
         self._background.start("counting out lost requests", self._sweep)

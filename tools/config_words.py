@@ -141,6 +141,11 @@ providers:
     api_key: ${VLLM_KEY}
     host_cache_tokens: 4000000
     replicas: [http://10.0.0.1:8000, http://10.0.0.2:8000]
+  - name: vllm-of-8
+    data_parallel_size: 8
+    kv_events: {port: 5600, replay_port: 5700}
+    base_url: http://10.0.0.3:8000
+  - {name: plain, engine: openai, base_url: "http://10.0.0.4:8000", health_path: /ready}
 """,
     "providers[].replicas[]": """\
 providers:
@@ -164,6 +169,9 @@ models:
   - name: small
     image_tokens: llava_onevision
     deployments: [{provider: vllm}]
+  - name: small-sql
+    lora: true
+    deployments: [{provider: vllm, model: sql-adapter}]
 """,
     "programs[]": """\
 programs:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from pydantic import HttpUrl
 
-from . import settings as configured
+from . import providers as configured
 from .errors import ConfigError, KeyPath, Problem
 from .settings import Settings
 from .topology import Replica, host_port
@@ -26,11 +26,16 @@ Address = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A replica as one provider reaches it."""
+    """A replica as one provider reaches it.
+
+    Args:
+        ranks: data-parallel ranks of its process.
+    """
 
     replica: Replica
     tls: bool
     path_prefix: str
+    ranks: int = 1
 
 
 def replica_urls(settings: Settings) -> dict[str, tuple[configured.Replica, ...]]:
@@ -103,9 +108,9 @@ def _origins(
 
 
 def _metrics_path(provider: configured.Provider) -> str:
-    """Hosted APIs tell nobody their load; a path that was set is used all the same."""
-    if provider.type in HOSTED_URLS and "metrics_path" not in provider.model_fields_set:
-        return ""
+    """As the engine has it; a path that was set is used all the same."""
+    if "metrics_path" not in provider.model_fields_set:
+        return provider.offers.metrics_path
     return provider.metrics_path or ""
 
 

@@ -6,9 +6,12 @@ import re
 from dataclasses import dataclass, field, replace
 
 from . import settings as configured
-from .addresses import HOSTED_URLS, Origin, origins_of
+from .addresses import Origin, origins_of
+from .engines import Engine
 from .errors import ConfigError, Problem
 from .kv_feeds import kv_feeds_of
+from .providers import Provider
+from .ranks import ranks_of
 from .settings import Settings
 from .tiers import host_tiers_of
 from .topology import FALLBACK_CLUSTER, Model, Pool, Replica, Target, Topology
@@ -26,6 +29,8 @@ class _Kinship:
     path_prefix: str
     api_key: str | None
     health_path: str
+    engine: Engine
+    ranks: int
     cost_per_1k_input: float
     cost_per_1k_output: float
     cost_per_1k_cached_input: float
@@ -54,11 +59,12 @@ def build(settings: Settings) -> Topology:
     model and `Target.weight` stays 1.
 
     Raises:
-        ConfigError: no models, URLs that cannot be used, or names, host tiers or KV events that contradict each other.
+        ConfigError: no models, URLs that cannot be used, or names, host tiers, KV events or ranks that contradict each
+            other.
     """
     if not settings.models:
         raise ConfigError([Problem(("models",), "no models are configured")])
-    origins = _with_kv_feeds(_with_host_tiers(origins_of(settings), settings), settings)
+    origins = targets_of(settings)
     naming = _PoolNames({origin.replica.cluster for group in origins.values() for origin in group})
     pools: dict[Pool, Pool] = {}
     models = {model.name: _model(model, settings, origins, pools, naming) for model in settings.models}
@@ -67,6 +73,27 @@ def build(settings: Settings) -> Topology:
         pools={pool.name: pool for pool in pools.values()},
         default_pool=models[settings.models[0].name].targets[0].pool.name,
     )
+
+
+def targets_of(settings: Settings) -> dict[str, tuple[Origin, ...]]:
+    """What each provider offers to be routed to, by its name: replicas, and ranks of those that have several.
+
+    Raises:
+        ConfigError: see `build`.
+    """
+    return _with_ranks(_with_kv_feeds(_with_host_tiers(origins_of(settings), settings), settings), settings)
+
+
+def _with_ranks(origins: dict[str, tuple[Origin, ...]], settings: Settings) -> dict[str, tuple[Origin, ...]]:
+    ranks = ranks_of(settings)
+
+    def split(origin: Origin) -> list[Origin]:
+        size, replica = ranks[origin.replica.host, origin.replica.port], origin.replica
+        if size == 1:
+            return [origin]
+        return [replace(origin, replica=replica.of_rank(rank), ranks=size) for rank in range(size)]
+
+    return {provider: tuple(each for origin in group for each in split(origin)) for provider, group in origins.items()}
 
 
 def _with_host_tiers(origins: dict[str, tuple[Origin, ...]], settings: Settings) -> dict[str, tuple[Origin, ...]]:
@@ -107,6 +134,8 @@ def _model(
                 path_prefix=origin.path_prefix,
                 api_key=provider.api_key,
                 health_path=_health_path(provider),
+                engine=provider.offers,
+                ranks=origin.ranks,
                 cost_per_1k_input=deployment.cost_per_1k_input,
                 cost_per_1k_output=deployment.cost_per_1k_output,
                 cost_per_1k_cached_input=_cached_price(deployment),
@@ -120,6 +149,7 @@ def _model(
         bytes_per_token=model.bytes_per_token,
         tokenizer=model.tokenizer,
         engine_path=(model.engine_path or str(model.tokenizer)) if model.tokenizer else "",
+        lora=targets[0].upstream_model if model.lora else "",
     )
 
 
@@ -131,6 +161,7 @@ def _target(kinship: _Kinship, group: _Group, model: str, pools: dict[Pool, Pool
         path_prefix=kinship.path_prefix,
         api_key=kinship.api_key,
         health_path=kinship.health_path,
+        engine=kinship.engine,
     )
     if nameless not in pools:
         wish = next(iter(group.providers)) if len(group.providers) == 1 else model
@@ -167,8 +198,6 @@ def _cached_price(deployment: configured.Deployment) -> float:
     return deployment.cost_per_1k_input if price is None else price
 
 
-def _health_path(provider: configured.Provider) -> str:
-    """Hosted APIs have no health page; a path that was set is used all the same."""
-    if provider.type in HOSTED_URLS and "health_path" not in provider.model_fields_set:
-        return ""
-    return provider.health_path
+def _health_path(provider: Provider) -> str:
+    """As the engine has it; a path that was set is used all the same."""
+    return provider.health_path if "health_path" in provider.model_fields_set else provider.offers.health_path

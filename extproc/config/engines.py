@@ -1,8 +1,9 @@
 """What each kind of engine offers, and how it is spoken to: the one place that knows engines apart.
 
-Sources. vLLM: docs/usage/metrics and the OpenAI-compatible server of 0.32; `gpu_cache_usage_perc` is what older releases
-call `kv_cache_usage_perc`. SGLang: python/sglang/srt/metrics/collector.py, disaggregation/kv_events.py and
-entrypoints/openai. TGI: its reference of metrics; it says nothing of its cache.
+Where it comes from. vLLM: docs/usage/metrics and the OpenAI-compatible server of 0.32; `gpu_cache_usage_perc` is what
+older releases call `kv_cache_usage_perc`. SGLang: metrics/collector.py, disaggregation/kv_events.py and
+entrypoints/openai/{protocol,serving_base}.py below python/sglang/srt, and docs/references/production_metrics.md. TGI:
+its reference of metrics; it says nothing of its cache.
 """
 
 from __future__ import annotations
@@ -58,25 +59,22 @@ class Engine:
         health_path: answers 200 when it can serve, unless configured otherwise; empty: there is none.
         metrics_path: likewise, where it tells its load.
         kv_events: whether it publishes what it stores and evicts, as vLLM does.
-        rank_header: the request header that chooses a data-parallel rank; empty: nothing does.
+        chooses_ranks: whether the request header `RANK_HEADER` chooses a data-parallel rank.
         cache_salt: whether `cache_salt` in a body keeps the blocks of a prompt apart from others'.
         media_uuids: whether a `uuid` beside a media part is taken as that part's identity.
-        stream_options: whether a stream that was not asked to tell its usage may be asked by the gateway.
-        cached_tokens: whether usage says how much of a prompt was cached.
     """
 
     metrics: MetricNames | None = None
     health_path: str = ""
     metrics_path: str = ""
     kv_events: bool = False
-    rank_header: str = ""
+    chooses_ranks: bool = False
     cache_salt: bool = False
     media_uuids: bool = False
-    stream_options: bool = True
-    cached_tokens: bool = True
 
 
 RANK_HEADER = "x-data-parallel-rank"
+"""What names the rank that is to serve; Envoy takes a client's own off."""
 
 ENGINES: Mapping[EngineKind, Engine] = MappingProxyType(
     {
@@ -96,7 +94,7 @@ ENGINES: Mapping[EngineKind, Engine] = MappingProxyType(
             health_path="/health",
             metrics_path="/metrics",
             kv_events=True,
-            rank_header=RANK_HEADER,
+            chooses_ranks=True,
             cache_salt=True,
             media_uuids=True,
         ),
@@ -113,14 +111,13 @@ ENGINES: Mapping[EngineKind, Engine] = MappingProxyType(
             health_path="/health",
             metrics_path="/metrics",
             kv_events=True,
-            rank_header=RANK_HEADER,
+            chooses_ranks=True,
             cache_salt=True,
         ),
         "tgi": Engine(
             metrics=MetricNames(rank="", running=b"tgi_batch_current_size", waiting=b"tgi_queue_size"),
             health_path="/health",
             metrics_path="/metrics",
-            cached_tokens=False,
         ),
         "openai": Engine(),
     }

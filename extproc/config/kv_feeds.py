@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from .addresses import Address, address_of, replica_urls
 from .errors import ConfigError, Problem
-from .settings import Provider, Replica, Settings
+from .providers import Provider, Replica
+from .settings import Settings
 from .topology import KvFeed, host_port
 
 
@@ -12,7 +13,7 @@ def kv_feeds_of(settings: Settings) -> dict[Address, KvFeed]:
     """The feed of each replica that has one, by its address.
 
     Raises:
-        ConfigError: two replicas would have one feed, or a replica that is listed twice has two.
+        ConfigError: two replicas or two ranks would have one socket, or a replica that is listed twice has two feeds.
     """
     urls = replica_urls(settings)
     problems: list[Problem] = []
@@ -23,13 +24,16 @@ def kv_feeds_of(settings: Settings) -> dict[Address, KvFeed]:
             address, feed = address_of(replica.url), _feed(provider, replica)
             if feed is None:
                 continue
-            owner = owners.setdefault(feed.url, address)
-            if owner != address:
-                text = (
-                    f"{host_port(*owner)} and {host_port(*address)} would both publish at {feed.url}: "
-                    "give kv_events_url and replay_url with each replica"
-                )
+            if text := _crowded(feed, provider.ranks_of(replica)):
                 problems.append(Problem(("providers", index), text))
+            for url in _published(feed, provider.ranks_of(replica)):
+                owner = owners.setdefault(url, address)
+                if owner != address:
+                    text = (
+                        f"{host_port(*owner)} and {host_port(*address)} would both publish at {url}: "
+                        "give kv_events_url and replay_url with each replica"
+                    )
+                    problems.append(Problem(("providers", index), text))
             known = feeds.setdefault(address, feed)
             if known != feed:
                 text = f"{host_port(*address)} publishes its KV events at {known.url} elsewhere, at {feed.url} here"
@@ -48,3 +52,25 @@ def _feed(provider: Provider, replica: Replica) -> KvFeed | None:
         return None
     replay = f"tcp://{host_port(host, common.replay_port)}" if common.replay_port else None
     return KvFeed(f"tcp://{host_port(host, common.port)}", replica.replay_url or replay, common.topic)
+
+
+def _published(feed: KvFeed, ranks: int) -> list[str]:
+    """Where a process publishes: each rank counts on from the port of the first."""
+    return list(dict.fromkeys(feed.of_rank(rank).url for rank in range(ranks)))
+
+
+def _crowded(feed: KvFeed, ranks: int) -> str | None:
+    """Why the ranks of a process cannot have a feed each; None if they can."""
+    if ranks == 1:
+        return None
+    sockets = [each for rank in map(feed.of_rank, range(ranks)) for each in (rank.url, rank.replay_url) if each]
+    if any(not each.startswith("tcp://") for each in sockets):
+        return f"{ranks} data-parallel ranks publish on as many ports: {feed.url} has none to count on from"
+    if any(int(each.rpartition(":")[2]) > 65535 for each in sockets):
+        return f"the ports of {ranks} data-parallel ranks, counted on from {feed.url}, end beyond 65535"
+    if len(set(sockets)) < len(sockets):
+        return (
+            f"{ranks} data-parallel ranks publish on ports counted on from {feed.url} and replay on ports counted on "
+            f"from {feed.replay_url}: set them at least {ranks} apart"
+        )
+    return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from . import settings as configured
+from . import providers as configured
 from .addresses import address_of, origins_of, replica_urls
 from .errors import ConfigError, Problem
 from .settings import Settings

@@ -11,8 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import overload
 
+from .engines import ENGINES, Engine
+
 FALLBACK_CLUSTER = "kvgate-default"
 """The cluster that serves, KV-blind, when the processor cannot be asked."""
+
+RANK_MARK = "~"
+"""Stands between a replica's name and a data-parallel rank of it; no configured name has one."""
 
 
 def host_port(host: str, port: int) -> str:
@@ -54,10 +59,10 @@ class KvFeed:
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One engine process.
+    """What a request is sent to: an engine process, or one data-parallel rank of it, which has a cache of its own.
 
     Args:
-        name: unique in the fleet; what `x-kvgate-replica` says.
+        name: unique in the fleet; what `x-kvgate-replica` says. Of a rank, it ends with the mark and the number of it.
         host: as configured, a name or an address.
         weight: share of traffic under `weighted`.
         cluster: the Envoy cluster that holds this replica alone, if it has one.
@@ -65,6 +70,7 @@ class Replica:
         host_tier: behind its KV cache; None: there is none.
         draining: finishes what it has, gets nothing new.
         kv_feed: its KV events; None: it has none.
+        rank: of those of the process; None: it has but one.
     """
 
     name: str
@@ -76,6 +82,26 @@ class Replica:
     host_tier: HostTier | None = None
     draining: bool = False
     kv_feed: KvFeed | None = None
+    rank: int | None = None
+
+    @property
+    def rank_suffix(self) -> str:
+        """What its name has beyond that of its process."""
+        return "" if self.rank is None else f"{RANK_MARK}{self.rank}"
+
+    @property
+    def process(self) -> str:
+        """The name under which it is configured: that of the engine process."""
+        return self.name.removesuffix(self.rank_suffix)
+
+    def of_rank(self, rank: int) -> Replica:
+        """One data-parallel rank of this process.
+
+        >>> Replica("r0", "10.0.0.1", 8000).of_rank(1).name
+        'r0~1'
+        """
+        feed = self.kv_feed.of_rank(rank) if self.kv_feed is not None else None
+        return replace(self, name=f"{self.name}{RANK_MARK}{rank}", kv_feed=feed, rank=rank)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +113,8 @@ class Pool:
         path_prefix: what stands before `/v1` in their URLs; empty for vLLM.
         api_key: sent upstream as a bearer token in place of the client's own.
         health_path: answers 200 when the engine can serve; empty: there is none, so no active health check.
+        engine: what serves there. All replicas are of one kind, and have the same number of data-parallel ranks: what
+            is sent to one can be sent to any.
     """
 
     name: str
@@ -95,6 +123,7 @@ class Pool:
     path_prefix: str = ""
     api_key: str | None = field(default=None, repr=False)
     health_path: str = "/health"
+    engine: Engine = ENGINES["vllm"]
 
     def health_url(self, replica: Replica) -> str | None:
         """Where the replica says whether it can serve; None if it has no such page."""
@@ -136,6 +165,7 @@ class Model:
         bytes_per_token: UTF-8 bytes of text in a token, on average.
         tokenizer: the folder of the model's tokenizer and chat template; None: its tokens are estimated.
         engine_path: what the engine was given as its model; empty without a tokenizer.
+        lora: the engines' name of the adapter that it is; empty: it is none.
     """
 
     name: str
@@ -144,6 +174,7 @@ class Model:
     bytes_per_token: float = 4.0
     tokenizer: Path | None = None
     engine_path: str = ""
+    lora: str = ""
 
     @property
     def cache_identity(self) -> str:
@@ -172,8 +203,20 @@ class Topology:
 
     @property
     def metrics_urls(self) -> dict[str, str | None]:
-        """Where each replica's engine tells its load, by name; None for one that has no such page."""
-        return {replica.name: pool.metrics_url(replica) for pool in self.pools.values() for replica in pool.replicas}
+        """Where each engine process tells its load, by its name; None for one that has no such page."""
+        return {replica.process: pool.metrics_url(replica) for pool in self.pools.values() for replica in pool.replicas}
+
+    @property
+    def ranks(self) -> dict[str, tuple[str, ...]]:
+        """The names of the ranks of each engine process that has several, in their order, by the process's name."""
+        found: dict[str, list[Replica]] = {}
+        for replica in self.replicas.values():
+            if replica.rank is not None:
+                found.setdefault(replica.process, []).append(replica)
+        return {
+            process: tuple(each.name for each in sorted(ranks, key=lambda each: each.rank or 0))
+            for process, ranks in found.items()
+        }
 
     @property
     def kv_feeds(self) -> dict[str, KvFeed]:

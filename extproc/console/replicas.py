@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from extproc.admin.v1 import admin_pb2 as pb
+from extproc.config.topology import RANK_MARK
 from extproc.console.link import Link, Refusal, as_data
 from extproc.console.table import as_table, count, seconds, share
 
@@ -88,10 +89,12 @@ def wait_until_empty(link: Link, name: str, timeout_s: float | None) -> dict[str
 
 
 def _one(link: Link, name: str) -> dict[str, Any]:
-    for each in listed(link):
-        if each["name"] == name:
-            return each
-    raise Refusal(f"not found: {name} has left the fleet")
+    """A replica, with the requests of all its data-parallel ranks."""
+    process = name.partition(RANK_MARK)[0]
+    found = [each for each in listed(link) if each["name"].partition(RANK_MARK)[0] == process]
+    if not found:
+        raise Refusal(f"not found: {name} has left the fleet")
+    return {**found[0], "inflight": sum(each["inflight"] for each in found)}
 
 
 def _row(replica: dict[str, Any]) -> tuple[str, ...]:

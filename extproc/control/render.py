@@ -68,7 +68,8 @@ def static_clusters(topology: Topology, upstream: Upstream) -> list[Resource]:
             **(_STATIC if all(is_ip(replica.host) for replica in member.replicas) else BY_NAME),
             **resources.cluster_policy(member.pool, upstream),
             "load_assignment": resources.load_assignment(
-                member.cluster, [resources.lb_endpoint(each, each.host, each.port) for each in member.replicas]
+                member.cluster,
+                [resources.lb_endpoint(each, each.host, each.port) for each in resources.processes(member.replicas)],
             ),
         }
         for member in resources.memberships(topology)

@@ -7,7 +7,7 @@ Resources are plain dicts in proto3's JSON form, the language of envoy.yaml, so 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,8 @@ def clusters(topology: Topology, upstream: Upstream) -> list[Resource]:
 
 
 def load_assignments(topology: Topology, addresses: Addresses) -> list[Resource]:
-    """The ClusterLoadAssignment of each cluster. A replica without an address is left out.
+    """The ClusterLoadAssignment of each cluster. A replica without an address is left out; data-parallel ranks of one
+    process are one endpoint.
 
     Raises:
         ValueError: see `memberships`.
@@ -103,7 +104,7 @@ def load_assignments(topology: Topology, addresses: Addresses) -> list[Resource]
             member.cluster,
             [
                 lb_endpoint(replica, *addresses[replica.name])
-                for replica in member.replicas
+                for replica in processes(member.replicas)
                 if replica.name in addresses
             ],
         )
@@ -145,8 +146,17 @@ def load_assignment(cluster: str, endpoints: Iterable[Resource]) -> Resource:
     return {"cluster_name": cluster, "endpoints": [{"lb_endpoints": list(endpoints)}]}
 
 
+def processes(replicas: Iterable[Replica]) -> list[Replica]:
+    """One of each engine process: of data-parallel ranks the first, with the weight of all."""
+    found: dict[str, Replica] = {}
+    for replica in replicas:
+        first = found.get(replica.process)
+        found[replica.process] = replica if first is None else replace(first, weight=first.weight + replica.weight)
+    return list(found.values())
+
+
 def lb_endpoint(replica: Replica, address: str, port: int) -> Resource:
-    """One replica. Its metadata says what `x-kvgate-replica` says; its hostname becomes Host and SNI."""
+    """One engine process. Its metadata says what `x-kvgate-replica` says; its hostname becomes Host and SNI."""
     endpoint: Resource = {
         "endpoint": {
             "address": {"socket_address": {"address": address, "port_value": port}},
@@ -155,7 +165,7 @@ def lb_endpoint(replica: Replica, address: str, port: int) -> Resource:
         },
         # Envoy's weights are integers, so that 0.5 and 1.5 keep their ratio as 50 and 150.
         "load_balancing_weight": max(1, round(replica.weight * 100)),
-        "metadata": {"filter_metadata": {"kvgate": {"replica": replica.name}}},
+        "metadata": {"filter_metadata": {"kvgate": {"replica": replica.process}}},
     }
     if replica.draining:
         endpoint["health_status"] = "DRAINING"
@@ -172,7 +182,7 @@ def cluster_policy(pool: Pool, upstream: Upstream) -> Resource:
         "load_balancing_policy": {"policies": [{"typed_extension_config": _override_host()}]},
         # At 1 %, only a fleet in which nobody is healthy is tried all the same.
         "common_lb_config": {"healthy_panic_threshold": {"value": 1}, "ignore_new_hosts_until_first_hc": True},
-        "health_checks": [_health_check(pool.health_path)],
+        "health_checks": [_health_check(pool.health_path)] if pool.health_path else [],
         "outlier_detection": _outlier_detection(upstream),
         "circuit_breakers": _circuit_breakers(),
         "typed_extension_protocol_options": {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": _http_1()},

@@ -59,6 +59,10 @@ class Layer:
             _clear(self._promised, key, bit)
             _clear(self._masks, key, bit)
 
+    def promised(self, key: int, bit: int) -> bool:
+        """Whether a request claims the block and nobody has said that the replica holds it."""
+        return bool(self._promised.get(key, 0) & bit)
+
     def walk(self, keys: Sequence[int]) -> list[tuple[int, int]]:
         """Leading blocks of a prompt: (blocks, bits of the replicas that have just so many), ascending; none at 0."""
         mask_of = self._masks.get

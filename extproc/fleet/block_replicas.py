@@ -23,6 +23,7 @@ class BlockReplica:
         media: names of the blocks that it holds, by medium.
         domain: of the host tier behind it; empty: it is its own.
         block_size: tokens in a block of its own cache; None if not known.
+        state: None before the feed was begun with.
         claims: by block size, how many requests in flight will have it hold each key.
     """
 
@@ -30,7 +31,7 @@ class BlockReplica:
     media: dict[str, BlockNames] = field(default_factory=dict)
     domain: str = ""
     block_size: int | None = None
-    state: FeedState = "down"
+    state: FeedState | None = None
     claims: dict[int, Counter[int]] = field(default_factory=dict)
 
     @property
@@ -96,12 +97,15 @@ class BlockReplicas:
                 yield replica.bit
         yield from domains.values()
 
-    def hears_of_host(self, replica: BlockReplica) -> bool:
-        """Whether its own feed or that of another that shares its host tier says anything of that."""
-        if HOST in replica.media:
-            return True
-        domain = replica.domain
-        return bool(domain) and any(each.domain == domain and HOST in each.media for each in self._replicas.values())
+    def host_block_sizes(self) -> dict[str, int]:
+        """By replica, as its own feed says, or that of another that shares its host tier."""
+        own = {name: each.media[HOST].block_size for name, each in self._replicas.items() if HOST in each.media}
+        shared = {self._replicas[name].domain: size for name, size in own.items()}
+        return own | {
+            name: shared[each.domain]
+            for name, each in self._replicas.items()
+            if each.domain in shared and each.domain and name not in own
+        }
 
     def claim(self, replica: BlockReplica, block_size: int, keys: tuple[int, ...]) -> Claim:
         """A request in flight will have the replica hold these blocks."""
@@ -116,6 +120,11 @@ class BlockReplicas:
                 layer.claim(key, replica.bit)
             counts[key] += 1
         return claim
+
+    def awaits(self, claim: Claim) -> bool:
+        """Whether the replica has yet to report the last of these blocks."""
+        layer = self.layers.get((GPU, claim.block_size, False))
+        return bool(claim.keys) and layer is not None and layer.promised(claim.keys[-1], claim.owner.bit)
 
     def release(self, claim: Claim) -> None:
         """Undoes a claim, unless its replica is gone."""

@@ -12,9 +12,10 @@ LMCache's events name neither the adapter, which it ignores, nor the cache salt,
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 
 from extproc.fleet.block_names import BlockNames
 from extproc.fleet.block_replicas import BlockReplica, BlockReplicas, Claim
@@ -32,6 +33,9 @@ BlockEvent = BlocksStored | BlocksRemoved | CacheCleared | FeedReported
 
 _WHOLE_PROMPT = {"full_attention", "mla_attention", "sink_full_attention"}
 """Kinds of layers of which a prompt's every block counts; also where the engine does not say."""
+
+_REPORTED_WITHIN_S = 2.0
+"""On a busy machine an engine's answers overtake its events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,7 @@ class ReportedBlocks:
         self._max_blocks = max_blocks_per_replica
         self._replicas = BlockReplicas()
         self._salted = SaltedRoots()
+        self._late: deque[tuple[float, Claim]] = deque()  # what was served, and until when it is waited for
         self.faults: Counter[str] = Counter()
 
     def apply(self, event: BlockEvent) -> None:
@@ -94,6 +99,9 @@ class ReportedBlocks:
                     names.clear()
             case FeedReported():
                 self._reported(event)
+        if self._late:
+            # Nobody knows whether what an engine forgot came before or after.
+            self._release_late(inf if isinstance(event, CacheCleared) else event.at_s)
 
     def set_domain(self, replica: str, domain: str) -> None:
         """The host tier behind a replica is that of this domain; empty: it is the replica's own."""
@@ -111,23 +119,22 @@ class ReportedBlocks:
 
     @property
     def followed(self) -> tuple[str, ...]:
-        """Replicas of which a feed has said anything."""
-        return tuple(name for name, replica in self._replicas if replica.media or replica.state != "down")
+        """Replicas that have a feed."""
+        return tuple(name for name, replica in self._replicas if replica.media or replica.state is not None)
 
     def state(self, replica: str) -> FeedState:
         """How much the replica's feed knows; "down" if nothing was ever heard of it."""
         known = self._replicas.get(replica)
-        return known.state if known else "down"
+        return (known.state if known else None) or "down"
 
     def block_size(self, replica: str) -> int | None:
         """Tokens in a block of the engine's own cache; None if not known."""
         known = self._replicas.get(replica)
         return known.block_size if known else None
 
-    def hears_of_host(self, replica: str) -> bool:
-        """Whether anything is known of the host tier behind the replica, from its own feed or another's."""
-        known = self._replicas.get(replica)
-        return known is not None and self._replicas.hears_of_host(known)
+    def host_block_sizes(self) -> Mapping[str, int]:
+        """Tokens in a block of the host tier behind each replica; without those of which nothing was reported."""
+        return self._replicas.host_block_sizes()
 
     def held_blocks(self, replica: str, medium: str = GPU) -> int:
         """Different blocks that the replica holds, as far as they can be placed."""
@@ -179,6 +186,16 @@ class ReportedBlocks:
     def release(self, claim: Claim) -> None:
         """The request has ended. What it left behind, the engine reports."""
         self._replicas.release(claim)
+
+    def served(self, claim: Claim, at_s: float) -> None:
+        """The request was answered. What it left behind counts until the engine reports it: that may come later."""
+        self._late.append((at_s + _REPORTED_WITHIN_S, claim))
+        self._release_late(at_s)
+
+    def _release_late(self, now_s: float) -> None:
+        late = self._late
+        while late and (late[0][0] <= now_s or not self._replicas.awaits(late[0][1])):
+            self.release(late.popleft()[1])
 
     def _stored(self, event: BlocksStored) -> None:
         replica = self._replicas.known(event.replica)
@@ -243,10 +260,15 @@ class ReportedBlocks:
         if event.medium not in (GPU, HOST):
             self.faults["medium unknown"] += 1
             return None
+        if names is not None and event.medium == GPU and event.block_size < names.block_size:
+            # An engine whose groups differ in size stores the tail of a prompt as a part of a block, too.
+            self.faults["part of a block"] += 1
+            return None
         if names is None or names.block_size != event.block_size:
             if names is not None:
                 names.clear()
             substituted = event.medium != GPU and event.extra_keys is None
+            self._salted.needed |= substituted
             layer = self._replicas.layer((event.medium, event.block_size, substituted))
             names = BlockNames(layer, replica.bit, event.block_size, event.group)
             replica.media[event.medium] = names

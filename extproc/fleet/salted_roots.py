@@ -22,6 +22,7 @@ _UNSALTED = frozenset({""})
 _NONE: frozenset[str] = frozenset()
 _MOST_SALTS = 64
 _MOST_SIZES = 8
+_MOST_BLOCKS_UNNEEDED = 16_384
 
 
 class SaltedRoots:
@@ -30,8 +31,11 @@ class SaltedRoots:
     Args:
         most_roots: beginnings remembered, some 200 bytes each; the one stored longest ago is forgotten first. Of one
             beginning, no more than 64 salts are known.
-        most_blocks: keys of stored blocks remembered, some 100 bytes each; of more, at least the latest half. None
-            before a salt was seen.
+        most_blocks: keys of stored blocks remembered, some 100 bytes each; of more, at least the latest half. Far fewer
+            before anything was heard of LMCache.
+
+    Attributes:
+        needed: whether LMCache was heard of.
     """
 
     def __init__(self, most_roots: int = 65_536, most_blocks: int = 500_000) -> None:
@@ -42,6 +46,7 @@ class SaltedRoots:
         self._blocks: set[int] = set()
         self._older_blocks: set[int] = set()
         self._any = False
+        self.needed = False
 
     def note(self, stored: BlocksStored) -> None:
         """An engine stored the beginning of a prompt in its own cache."""
@@ -64,10 +69,10 @@ class SaltedRoots:
 
     def stored(self, key: int) -> None:
         """An engine stored the block of this key, which the salt is part of, in its own cache."""
-        if self._any:
-            self._blocks.add(key)
-            if len(self._blocks) * 2 >= self._most_blocks:
-                self._older_blocks, self._blocks = self._blocks, set()
+        self._blocks.add(key)
+        most = self._most_blocks if self.needed else _MOST_BLOCKS_UNNEEDED
+        if len(self._blocks) * 2 >= most:
+            self._older_blocks, self._blocks = self._blocks, set()
 
     def reach(self, ids: array[int], salt: str, keys: Callable[[int], Sequence[int]]) -> int | None:
         """Leading tokens of a prompt that may be there under its salt; None: all of them.

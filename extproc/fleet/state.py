@@ -32,7 +32,7 @@ from extproc.fleet.replica import ReplicaState
 from extproc.fleet.restore import RestoreRate
 from extproc.fleet.speed import Speed
 from extproc.prefix import Chain, Correction
-from extproc.prefix.exact import ExactPrompt
+from extproc.prefix.exact import ExactPrompt, may_go_on
 from extproc.prefix.media_runs import MediaRuns
 
 log = logging.getLogger(__name__)
@@ -124,15 +124,19 @@ class Fleet:
             return lookup
         reported = self.blocks.look_up(prompt)
         tokens, behind = dict(lookup.tokens), dict(lookup.behind)
+        host_sizes = self.blocks.host_block_sizes()
         for name, state in self._replicas.items():
             feed = self.blocks.state(name)
             if feed == "down":
                 continue
             # Behind what is known of the prompt, and beside what is known of the cache, belief is all there is.
-            believed = feed == "partial" or not prompt.complete
-            _take_over(tokens, name, reported.tokens.get(name, 0), believed)
-            if state.host_tier is not None and self.blocks.hears_of_host(name):
-                _take_over(behind, name, reported.behind.get(name, 0), believed)
+            matched = reported.tokens.get(name, 0)
+            size = self.blocks.block_size(name)
+            _take_over(tokens, name, matched, feed == "partial" or may_go_on(prompt, matched, size))
+            host_size = host_sizes.get(name)
+            if state.host_tier is not None and host_size is not None:
+                matched = reported.behind.get(name, 0)
+                _take_over(behind, name, matched, feed == "partial" or may_go_on(prompt, matched, host_size))
         return lookup._replace(tokens=tokens, behind=behind)
 
     def configure(self, failure_threshold: int, cooldown_s: float, latency_ewma_alpha: float) -> None:
@@ -236,6 +240,7 @@ class Fleet:
         answered = event.served is not None and event.reached and event.status < 400
         server = self._replicas.get(event.served or "")
         if answered and server is not None:
+            self._measure_images(request.routed.prompt, event.usage.prompt_tokens)
             outcome = self._lessons.learn(request, event, server)
             if self._observe is not None:
                 self._observe(outcome)
@@ -244,6 +249,15 @@ class Fleet:
             self._succeeded(first_choice)
         elif event.served != first_choice and (event.served is not None or event.status >= 500):
             self._failed(first_choice, event.at_s)
+
+    def _measure_images(self, prompt: ExactPrompt | None, prompt_tokens: int | None) -> None:
+        """Engines report full blocks alone: the end of an image at a prompt's end is not among them."""
+        if prompt is None or prompt.unmeasured is None or prompt_tokens is None:
+            return
+        run = prompt.unmeasured.run(prompt_tokens)
+        if run is not None:
+            for identifier in prompt.unmeasured.identifiers:
+                self.blocks.runs.learn(identifier, len(run), run)
 
     def _lapsed(self, event: Lapsed) -> None:
         stale = []
@@ -274,7 +288,9 @@ class Fleet:
             request.state.end(routed.ticket, at_s, computed=computed)
             if self._replicas.get(routed.replica) is request.state:
                 self.index.release(routed.replica, routed.chain)
-        if request.claim is not None:
+        if request.claim is not None and computed:
+            self.blocks.served(request.claim, at_s)
+        elif request.claim is not None:
             self.blocks.release(request.claim)
 
     def _succeeded(self, replica: str) -> None:

@@ -43,8 +43,9 @@ class Directory:
 
     @cached_property
     def replica_at(self) -> Mapping[tuple[str, int], str]:
-        """(IP address, port) -> replica name."""
-        return {address: name for name, address in self.addresses.items()}
+        """(IP address, port) -> the name of the engine process there."""
+        replicas = self.topology.replicas
+        return {address: replicas[name].process for name, address in self.addresses.items() if name in replicas}
 
     @cached_property
     def health_urls(self) -> Mapping[str, str | None]:
@@ -55,6 +56,11 @@ class Directory:
     def metrics_urls(self) -> Mapping[str, str | None]:
         """See `Topology.metrics_urls`."""
         return self.topology.metrics_urls
+
+    @cached_property
+    def ranks(self) -> Mapping[str, tuple[str, ...]]:
+        """See `Topology.ranks`."""
+        return self.topology.ranks
 
     @cached_property
     def options(self) -> Mapping[str, tuple[Option, ...]]:

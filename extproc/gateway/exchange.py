@@ -19,7 +19,7 @@ from extproc.api.models import model_list, one_model
 from extproc.api.paths import OneModel, Options, Page
 from extproc.api.requests import Endpoint, InferenceRequest
 from extproc.caching.directives import Directives
-from extproc.config.topology import Model, Target
+from extproc.config.topology import RANK_MARK, Model, Target
 from extproc.fleet.events import Finished, Routed
 from extproc.gateway import wire
 from extproc.gateway.receipt import about, receipt_header
@@ -275,6 +275,8 @@ class Exchange:
         if self._gateway.caches:
             self.observer.looked_up(outcome)
         notes["predicted_cached_tokens"] = str(self.ranking.best.reused_tokens)
+        if self.destination.rank is not None:
+            notes["rank_suffix"] = f"{RANK_MARK}{self.destination.rank}"
         if self.explain:
             notes["receipt"] = receipt_header(self.ranking)
         if hides_usage(request):

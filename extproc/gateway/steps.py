@@ -53,7 +53,7 @@ class Understand:
             raise ModelNotFound(request.model)
         if not exchange.caller.may_ask(model.name):
             raise ModelNotAllowed(model.name)
-        if _salts(exchange.directory, request):
+        if _salts(exchange.directory, request) and any(each.pool.engine.cache_salt for each in model.targets):
             request = replace(request, cache_salt=tenant_salt(exchange.caller.tenant, request.cache_salt))
         exchange.request, exchange.model = request, model
 
@@ -108,10 +108,11 @@ def _destination(exchange: Exchange, target: Target, replica: Replica) -> Destin
     pool = target.pool
     return Destination(
         cluster=replica.cluster or pool.name,
-        endpoints=() if replica.cluster else _endpoints(exchange, exchange.ranking, pool),
+        endpoints=() if replica.cluster else _endpoints(exchange, exchange.ranking, pool, replica.rank_suffix),
         path=pool.path_prefix + exchange.path if pool.path_prefix else None,
         authorization=f"Bearer {pool.api_key}" if pool.api_key else None,
         body=_body(exchange, target),
+        rank=replica.rank,
     )
 
 
@@ -126,19 +127,23 @@ def _body(exchange: Exchange, target: Target) -> bytes | None:
         asked = {**(options if isinstance(options, dict) else {}), "include_usage": True}
         asked.pop("continuous_usage_stats", None)  # which would then be in every event
         body, changed = set_field(body, "stream_options", asked), True
-    if _salts(exchange.directory, request):
+    if _salts(exchange.directory, request) and target.pool.engine.cache_salt:
         body, changed = with_salt(body, request.cache_salt or ""), True
     named = with_engine_uuids(body, request, exchange.engine_uuid)
     return named if changed or named is not body else None
 
 
 def _salts(directory: Directory, request: InferenceRequest) -> bool:
-    """Whether the gateway keeps the KV blocks of the request's tenant apart from those of others."""
+    """Whether the KV blocks of the request's tenant are to be kept apart from those of others, where engines can."""
     return directory.routing.cache_salt_per_tenant and request.endpoint in _SALTED
 
 
-def _endpoints(exchange: Exchange, ranking: Ranking, pool: Pool) -> tuple[str, ...]:
-    """Addresses of the pool's replicas in the order of the ranking."""
+def _endpoints(exchange: Exchange, ranking: Ranking, pool: Pool, rank_suffix: str) -> tuple[str, ...]:
+    """Addresses of the pool's replicas in the order of the ranking.
+
+    A retry sends the same headers, and so to the same rank: of ranks, only those of the chosen number follow.
+    """
     known = exchange.directory.endpoints
-    names = (score.candidate.name for score in ranking.scores if score.candidate.pool == pool.name)
+    candidates = (score.candidate for score in ranking.scores)
+    names = (each.name for each in candidates if each.pool == pool.name and each.name.endswith(rank_suffix))
     return tuple(known[name] for name, _ in zip(names, range(_MAX_ENDPOINTS), strict=False))

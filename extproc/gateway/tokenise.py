@@ -50,7 +50,12 @@ class Tokenise:
         request, identities = exchange.request, exchange.identities
         exchange.client_uuids.learn(request, exchange.caller.tenant, tokenized.engine_model, identities)
         return fingerprint_exactly(
-            request, tokenized, self._fleet.blocks.runs, identities=identities, engine_uuid=exchange.engine_uuid
+            request,
+            tokenized,
+            self._fleet.blocks.runs,
+            lora=exchange.model.lora,
+            identities=identities,
+            engine_uuid=exchange.engine_uuid,
         )
 
     def _block_size(self, exchange: Exchange) -> int | None:

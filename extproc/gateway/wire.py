@@ -20,6 +20,7 @@ from envoy.service.ext_proc.v3.external_processor_pb2 import (
 from google.protobuf.struct_pb2 import Struct
 
 from extproc.api.errors import GatewayError
+from extproc.config.engines import RANK_HEADER
 
 CLUSTER_HEADER = "x-kvgate-cluster"
 ENDPOINT_KEY = "x-gateway-destination-endpoint"
@@ -66,6 +67,7 @@ class Destination:
         path: the upstream path, if it differs from the client's.
         authorization: for the replica, if it wants one.
         body: replaces the client's body, if set.
+        rank: the data-parallel rank that is to serve, of whichever replica it comes to be; None: they have but one.
     """
 
     cluster: str
@@ -73,6 +75,7 @@ class Destination:
     path: str | None = None
     authorization: str | None = None
     body: bytes | None = None
+    rank: int | None = None
 
 
 def routed(destination: Destination, notes: Notes) -> bytes:
@@ -85,6 +88,8 @@ def routed(destination: Destination, notes: Notes) -> bytes:
         headers.append((":path", destination.path))
     if destination.authorization is not None:
         headers.append((AUTHORIZATION_HEADER, destination.authorization))
+    if destination.rank is not None:
+        headers.append((RANK_HEADER, str(destination.rank)))
     if destination.body is not None:
         headers.append(("content-length", str(len(destination.body))))  # Envoy refuses a body of another length
     response = ProcessingResponse()

@@ -12,8 +12,9 @@ from pydantic import ValidationError
 from extproc.admin.errors import Invalid, NotFound, NotNow, Taken
 from extproc.admin.v1 import admin_pb2 as pb
 from extproc.clock import Clock
-from extproc.config import settings as configured
-from extproc.config.addresses import Origin, address_of, origins_of
+from extproc.config import providers as configured
+from extproc.config.addresses import Origin, address_of
+from extproc.config.build import targets_of
 from extproc.config.complaints import complaints
 from extproc.config.errors import ConfigError
 from extproc.config.overlay import Addition, Overlay
@@ -27,7 +28,7 @@ _HEAVIEST = 1e6
 
 @dataclass(slots=True)
 class Placement:
-    """Where a replica stands in the configuration."""
+    """Where a replica, or a data-parallel rank of one, stands in the configuration."""
 
     replica: Replica
     provider: str
@@ -36,9 +37,9 @@ class Placement:
 
 
 def placements(configuration: Configuration) -> dict[str, Placement]:
-    """Of all replicas of a configuration, by name."""
+    """Of all replicas of a configuration, by name; one with data-parallel ranks is there by rank."""
     found: dict[str, Placement] = {}
-    origins: Mapping[str, tuple[Origin, ...]] = origins_of(configuration.settings)
+    origins: Mapping[str, tuple[Origin, ...]] = targets_of(configuration.settings)
     for provider, group in origins.items():
         for origin in group:
             found.setdefault(origin.replica.name, Placement(origin.replica, provider))
@@ -54,7 +55,10 @@ def placements(configuration: Configuration) -> dict[str, Placement]:
 
 
 class Replicas:
-    """See `admin.parts.Replicas`."""
+    """See `admin.parts.Replicas`.
+
+    What is changed is a replica as a whole. It goes by its own name or that of any of its data-parallel ranks.
+    """
 
     def __init__(self, live: LiveConfiguration, fleet: Fleet, decisions: Decisions, clock: Clock) -> None:
         self._live = live
@@ -77,42 +81,41 @@ class Replicas:
         if not any(each.provider == provider.name for model in current.settings.models for each in model.deployments):
             raise NotNow(f"Provider {provider.name!r} serves no model: a replica of it would get no requests.")
         address = address_of(replica.url)
-        for name, placed in self._placements().items():
+        for placed in self._placements().values():
+            name = placed.replica.process
             if name == addition.name:
                 raise Taken(f"A replica is named {name!r} already.")
             if (placed.replica.host, placed.replica.port) == address:
                 raise Taken(f"The replica at {host_port(*address)} is there already, as {name!r}.")
         await self._change(lambda overlay: overlay.with_added(addition))
-        return self._view(addition.name)
+        return self._view(self._find(addition.name).replica.name)
 
     async def remove(self, request: pb.RemoveReplicaRequest) -> pb.Replica:
-        self._find(request.name)
-        view = self._view(request.name)
-        await self._change(
-            lambda overlay: self._spared(request.name, request.force, overlay.with_removed(request.name))
-        )
+        replica = self._find(request.name).replica
+        view, name = self._view(replica.name), replica.process
+        await self._change(lambda overlay: self._spared(name, request.force, overlay.with_removed(name)))
         view.state = "removed"
         return view
 
     async def drain(self, request: pb.DrainReplicaRequest) -> pb.Replica:
-        placement = self._find(request.name)
-        if not placement.replica.draining:
-            await self._change(
-                lambda overlay: self._spared(request.name, request.force, overlay.with_draining(request.name, True))
-            )
-        return self._view(request.name)
+        replica = self._find(request.name).replica
+        name = replica.process
+        if not replica.draining:
+            await self._change(lambda overlay: self._spared(name, request.force, overlay.with_draining(name, True)))
+        return self._view(replica.name)
 
     async def undrain(self, request: pb.UndrainReplicaRequest) -> pb.Replica:
-        if self._find(request.name).replica.draining:
-            await self._change(lambda overlay: overlay.with_draining(request.name, False))
-        return self._view(request.name)
+        replica = self._find(request.name).replica
+        if replica.draining:
+            await self._change(lambda overlay: overlay.with_draining(replica.process, False))
+        return self._view(replica.name)
 
     async def set_weight(self, request: pb.SetReplicaWeightRequest) -> pb.Replica:
-        self._find(request.name)
+        replica = self._find(request.name).replica
         if not (math.isfinite(request.weight) and 0 < request.weight <= _HEAVIEST):
             raise Invalid(f"weight must be above 0 and at most {_HEAVIEST:g}.")
-        await self._change(lambda overlay: overlay.with_weight(request.name, request.weight))
-        return self._view(request.name)
+        await self._change(lambda overlay: overlay.with_weight(replica.process, request.weight))
+        return self._view(replica.name)
 
     async def _change(self, changed: Callable[[Overlay], Overlay]) -> None:
         try:
@@ -136,7 +139,9 @@ class Replicas:
         return self._placed[1]
 
     def _find(self, name: str) -> Placement:
-        placement = self._placements().get(name)
+        """The replica, or the rank, of this name; of a replica that has ranks, the first of them."""
+        placed = self._placements()
+        placement = placed.get(name) or next((each for each in placed.values() if each.replica.process == name), None)
         if placement is None:
             raise NotFound(f"No replica is named {name!r}.")
         return placement
@@ -146,21 +151,22 @@ class Replicas:
             yield self._view(name)
 
     def _removed(self) -> Iterator[pb.Replica]:
-        removed = self._live.overlay.removed - self._placements().keys()
+        removed = self._live.overlay.removed - {placed.replica.process for placed in self._placements().values()}
         if removed:
             for name, placement in placements(self._live.file).items():
-                if name in removed:
+                if placement.replica.process in removed:
                     yield _placed(name, placement, state="removed", origin="config", changed=True)
 
     def _view(self, name: str) -> pb.Replica:
         placement, overlay = self._placements()[name], self._live.overlay
+        process = placement.replica.process
         state = self._fleet.replicas.get(name)
         view = _placed(
             name,
             placement,
             state="in_doubt",
-            origin="admin" if any(each.name == name for each in overlay.added) else "config",
-            changed=name in overlay.draining or name in overlay.weights,
+            origin="admin" if any(each.name == process for each in overlay.added) else "config",
+            changed=process in overlay.draining or process in overlay.weights,
         )
         if state is None:
             return view  # of a provider that serves no model
@@ -190,7 +196,7 @@ def served_by_alone(topology: Topology, name: str) -> list[str]:
     alone = []
     for model in topology.models.values():
         replicas = [replica for target in model.targets for replica in target.pool.replicas]
-        serving = {replica.name for replica in replicas if not replica.draining}
+        serving = {replica.process for replica in replicas if not replica.draining}
         if serving == {name}:
             alone.append(model.name)
     return alone

@@ -42,6 +42,8 @@ class Inexact(Enum):
     """An image behind a URL, whose bytes only the engine sees."""
     UNKNOWN_IMAGE = "unknown_image"
     """An image in a format of which the engine's name for it does not follow."""
+    NEW_IMAGE = "new_image"
+    """An image that was never seen, of which it is not known how many tokens it takes. No cache has it."""
     UNKNOWN_RUN = "unknown_run"
     """An image of which it is not known yet how many tokens it takes."""
 
@@ -62,6 +64,26 @@ class MediaRun:
 
 
 @dataclass(frozen=True, slots=True)
+class Unmeasured:
+    """Images that take equally many tokens, it is not known how many, in a prompt of which all else is known.
+
+    Args:
+        identifiers: the engine's names for their contents, one for each place.
+        token: the id that their runs consist of.
+        other_tokens: all of the prompt but those of these images.
+    """
+
+    identifiers: tuple[str, ...]
+    token: int
+    other_tokens: int
+
+    def run(self, prompt_tokens: int) -> array[int] | None:
+        """The ids of each, by how many tokens the engine counted in the prompt; None if that cannot be."""
+        length, rest = divmod(prompt_tokens - self.other_tokens, len(self.identifiers))
+        return array("I", [self.token]) * length if length > 0 and not rest else None
+
+
+@dataclass(frozen=True, slots=True)
 class ExactPrompt:
     """The token ids of a prompt and what else decides which cached blocks it may use.
 
@@ -73,6 +95,7 @@ class ExactPrompt:
         complete: whether the ids are the whole prompt. If not, they stop in front of something that the gateway
             cannot know; what is there is right.
         cut_by: what that is.
+        unmeasured: the images that it stops in front of, if the engine's count of tokens will tell how long they are.
     """
 
     ids: array[int]
@@ -81,6 +104,7 @@ class ExactPrompt:
     cache_salt: str = ""
     complete: bool = True
     cut_by: Inexact | None = field(default=None, compare=False)
+    unmeasured: Unmeasured | None = field(default=None, compare=False)
 
 
 def block_key(parent: int, ids: array[int] | bytes | memoryview, extra: bytes = b"") -> int:
@@ -124,6 +148,17 @@ def keys(prompt: ExactPrompt, block_size: int) -> tuple[int, ...]:
         key = block_key(key, ids[start : start + step], extras.get(block, b""))
         found.append(key)
     return tuple(found)
+
+
+def may_go_on(prompt: ExactPrompt, matched_tokens: int, block_size: int | None) -> bool:
+    """Whether a cache that has so many leading tokens of the prompt may have more of it than can be known here.
+
+    Args:
+        block_size: of the cache; None if not known.
+    """
+    if prompt.complete or prompt.cut_by is Inexact.NEW_IMAGE:
+        return False
+    return not block_size or len(prompt.ids) - matched_tokens < block_size
 
 
 def _extras(prompt: ExactPrompt, block_size: int) -> dict[int, bytes]:

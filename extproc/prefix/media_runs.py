@@ -66,6 +66,10 @@ class MediaRuns:
         if where is not None:
             self._learn_size(where, run)
 
+    def is_new(self, identifier: str, size: tuple[int, int]) -> bool:
+        """Whether neither a request nor an engine has brought this image; False if its size is unknown."""
+        return 0 not in size and identifier not in self._runs and identifier not in self._seen
+
     def saw(self, identifier: str, size: tuple[int, int], model: str) -> None:
         """A request brought this image, (width, height) in pixels, for this model; (0, 0) if its size is unknown."""
         if 0 in size:

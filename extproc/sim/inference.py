@@ -19,6 +19,7 @@ from extproc.sim.engine_loop import Generation, Progress
 from extproc.sim.errors import Refused, bad_request, malformed
 from extproc.sim.faults import Fault
 from extproc.sim.journal import Entry
+from extproc.sim.rank import Rank
 from extproc.sim.replica import Replica
 from extproc.sim.reply import Body, Call, Choice, Dialect, EventStream, FinishReason, Usage, whole_number
 from extproc.sim.requests import Request
@@ -32,6 +33,7 @@ _JSON = {"Content-Type": "application/json"}
 class Job:
     """A checked request, ready for the engine: one sequence and its future text for each choice."""
 
+    rank: Rank
     call: Call
     prompts: Sequence[Prompt]
     requests: Sequence[Request]
@@ -97,9 +99,7 @@ class Inference:
         """
         replica, dialect = self._replica, self._dialect
         body = _parse(content)
-        rank = http.headers.get("X-data-parallel-rank")
-        if rank is not None and rank.strip() != "0":
-            raise bad_request(f"data_parallel_rank {rank} is out of range [0, 1).")
+        rank = replica.rank_of(http.headers.get("X-data-parallel-rank"))
         model = replica.model_of(body.get("model"))
         prompts = dialect.prompts(body, replica.media)
         entry.media += [item.identity for prompt in prompts for item in prompt.media]
@@ -122,29 +122,28 @@ class Inference:
                 request, pieces = replica.sequence(prompt, index, tokens, lora_name, salt)
                 requests.append(request)
                 choices.append(Choice(pieces, reason))
-        return Job(call, prompts, requests, choices, stream)
+        return Job(rank, call, prompts, requests, choices, stream)
 
     async def _compute(
         self, http: web.Request, job: Job, entry: Entry, fault: Fault, arrival_s: float
     ) -> web.StreamResponse:
-        replica = self._replica
         response = await _open_stream(http, job.stream) if job.stream else None
         progress = Progress()
         slowdown = fault.factor if fault.mode == "slow" else 1.0
-        generations = replica.loop.submit(job.requests, progress, slowdown)
+        generations = job.rank.loop.submit(job.requests, progress, slowdown)
         try:
             if response is not None and job.stream is not None:
                 await self._stream(http, response, job.stream, job, generations, progress, fault)
             else:
                 while not all(generation.finished for generation in generations):
                     await progress.changed()
-                await self._cut(http, fault, generations)
+                await self._cut(http, job, fault, generations)
                 response = self._whole(http, job, generations)
         finally:
-            aborted = [generation for generation in generations if replica.loop.abort(generation)]
+            aborted = [generation for generation in generations if job.rank.loop.abort(generation)]
             self._account(entry, job, generations, arrival_s)
             if aborted:
-                replica.metrics.finished["abort"] += len(aborted)
+                job.rank.metrics.finished["abort"] += len(aborted)
         return response
 
     def _whole(self, http: web.Request, job: Job, generations: Sequence[Generation]) -> web.Response:
@@ -152,7 +151,7 @@ class Inference:
         response = web.Response(body=orjson.dumps(body), headers=_JSON)
         load_format = http.headers.get("endpoint-load-metrics-format", "").upper()
         if load_format in ("JSON", "TEXT"):
-            response.headers["endpoint-load-metrics"] = self._load(load_format)
+            response.headers["endpoint-load-metrics"] = _load(job.rank, load_format)
         return response
 
     async def _stream(
@@ -188,18 +187,18 @@ class Inference:
             if events:
                 await response.write(b"".join(events))
             if cut:
-                await self._cut(http, fault, generations)
+                await self._cut(http, job, fault, generations)
             if ended == len(generations):
                 await response.write_eof()
                 return
             await progress.changed()
 
-    async def _cut(self, http: web.Request, fault: Fault, generations: Sequence[Generation]) -> None:
+    async def _cut(self, http: web.Request, job: Job, fault: Fault, generations: Sequence[Generation]) -> None:
         """End the connection or the process, if that is the fault."""
         if fault.cut_after_tokens is None:
             return
         for generation in generations:
-            self._replica.loop.abort(generation)
+            job.rank.loop.abort(generation)
         # What was written leaves for the socket at the end of the event loop's turn.
         await asyncio.sleep(0)
         if fault.mode == "die":
@@ -210,19 +209,20 @@ class Inference:
     def _account(self, entry: Entry, job: Job, generations: Sequence[Generation], arrival_s: float) -> None:
         entry.cached_tokens = job.cached_tokens(generations)
         entry.completion_tokens = sum(generation.tokens for generation in generations)
-        metrics = self._replica.metrics
+        metrics = job.rank.metrics
         for generation, choice in zip(generations, job.choices, strict=True):
             if generation.first_token_s is not None:
                 metrics.ttft_s.observe(generation.first_token_s - arrival_s)
             if generation.finished:
                 metrics.finished[choice.finish_reason] += 1
 
-    def _load(self, load_format: str) -> str:
-        stats = self._replica.engine.stats
-        load = {"kv_cache_usage_perc": stats.kv_usage, "num_requests_waiting": float(stats.waiting)}
-        if load_format == "TEXT":
-            return "TEXT " + ", ".join(f"named_metrics.{name}={value}" for name, value in load.items())
-        return "JSON " + orjson.dumps({"named_metrics": load}).decode()
+
+def _load(rank: Rank, load_format: str) -> str:
+    stats = rank.engine.stats
+    load = {"kv_cache_usage_perc": stats.kv_usage, "num_requests_waiting": float(stats.waiting)}
+    if load_format == "TEXT":
+        return "TEXT " + ", ".join(f"named_metrics.{name}={value}" for name, value in load.items())
+    return "JSON " + orjson.dumps({"named_metrics": load}).decode()
 
 
 def _parse(content: bytes) -> Body:

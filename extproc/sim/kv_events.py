@@ -89,8 +89,9 @@ class Publisher:
         zmq.ZMQError: an address cannot be bound.
     """
 
-    def __init__(self, block_size: int, endpoint: str, replay_endpoint: str | None) -> None:
+    def __init__(self, block_size: int, endpoint: str, replay_endpoint: str | None, rank: int = 0) -> None:
         self._block_size = block_size
+        self._rank = rank
         self._sequence = 0
         self._sent: deque[tuple[bytes, bytes]] = deque(maxlen=_REPLAY_BATCHES)
         self._encode = msgspec.msgpack.Encoder().encode
@@ -107,7 +108,7 @@ class Publisher:
 
     def publish(self, events: list[KvEvent]) -> None:
         """Send one step's events as the next batch."""
-        payload = self._encode(Batch(time.time(), list(to_wire(events, self._block_size)), 0))
+        payload = self._encode(Batch(time.time(), list(to_wire(events, self._block_size)), self._rank))
         sequence = self._sequence.to_bytes(8, "big")
         self._sequence += 1
         self._sent.append((sequence, payload))

@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--port", type=_at_least(0, int), default=8101, help="0 chooses a free one and prints it")
     add("--model", action="append", metavar="NAME", help="a model name to serve; may be repeated (default: sim-model)")
     add("--lora", action="append", default=[], metavar="NAME", help="an adapter name to serve; may be repeated")
+    add("--data-parallel-size", type=_at_least(1, int), default=1, metavar="N", help="engines behind the one address")
     add("--block-size", type=_at_least(1, int), default=engine.block_size, help="tokens in a KV block")
     capacity = parser.add_mutually_exclusive_group()
     capacity.add_argument("--kv-blocks", type=_at_least(1, int), default=engine.kv_blocks, help="KV cache, in blocks")
@@ -64,6 +65,7 @@ def settings_from(args: argparse.Namespace) -> SimSettings:
         port=args.port,
         models=tuple(args.model or ("sim-model",)),
         loras=tuple(args.lora),
+        data_parallel_size=args.data_parallel_size,
         engine=engine,
         latency_s=args.latency_ms / 1000,
         max_model_tokens=args.max_model_tokens,

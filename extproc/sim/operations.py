@@ -14,6 +14,8 @@ from aiohttp import web
 
 from extproc.sim.dialects import DIALECTS
 from extproc.sim.errors import Refused, malformed
+from extproc.sim.metrics import render
+from extproc.sim.rank import Rank
 from extproc.sim.replica import Replica
 
 _TEXT = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
@@ -61,7 +63,7 @@ class Operations:
         return web.Response(status=200 if self._replica.faults.healthy else 503)
 
     async def metrics(self, http: web.Request) -> web.StreamResponse:
-        text = self._replica.metrics.render(self._replica.engine.stats)
+        text = render((rank.metrics, rank.engine.stats) for rank in self._replica.ranks)
         match self._replica.faults.current.mode:
             case "metrics_garbled":
                 text = _VALUE.sub(" plenty", text)
@@ -75,8 +77,8 @@ class Operations:
         return web.Response(body=text.encode(), headers=_TEXT)
 
     async def load(self, http: web.Request) -> web.Response:
-        stats = self._replica.engine.stats
-        return _json({"server_load": stats.running + stats.waiting})
+        stats = [rank.engine.stats for rank in self._replica.ranks]
+        return _json({"server_load": sum(each.running + each.waiting for each in stats)})
 
     async def tokenize(self, http: web.Request) -> web.Response:
         try:
@@ -95,12 +97,13 @@ class Operations:
 
     async def reset_prefix_cache(self, http: web.Request) -> web.Response:
         """Clear the cache; like vLLM's, it does nothing while requests are in the engine, and says 200 either way."""
-        return _json({"success": self._replica.engine.reset_prefix_cache()})
+        cleared = [rank.engine.reset_prefix_cache() for rank in self._replica.ranks]
+        return _json({"success": all(cleared)})
 
     async def state(self, http: web.Request) -> web.Response:
+        """Of the replica as a whole; `engine` and `cache` are the first rank's, `ranks` has those of each."""
         replica = self._replica
-        stats = replica.engine.stats
-        cache = replica.engine.cache
+        ranks = [self._rank(rank) for rank in replica.ranks]
         journal = replica.journal
         return _json(
             {
@@ -110,19 +113,26 @@ class Operations:
                 "aborted": journal.by_outcome["aborted"],
                 "outcomes": dict(journal.by_outcome),
                 "by_endpoint": dict(journal.by_endpoint),
-                "running": stats.running,
-                "waiting": stats.waiting,
-                "engine": msgspec.to_builtins(stats),
-                "cache": {
-                    "blocks": cache.total,
-                    "blocks_used": cache.used,
-                    "hashes": cache.cached_hashes,
-                    "tokens": cache.cached_hashes * replica.settings.engine.block_size,
-                },
+                "running": sum(rank["engine"]["running"] for rank in ranks),
+                "waiting": sum(rank["engine"]["waiting"] for rank in ranks),
+                **ranks[0],
+                "ranks": ranks,
                 "fault": msgspec.to_builtins(replica.faults.current),
                 "requests": journal.summaries(),
             }
         )
+
+    def _rank(self, rank: Rank) -> dict[str, Any]:
+        cache = rank.engine.cache
+        return {
+            "engine": msgspec.to_builtins(rank.engine.stats),
+            "cache": {
+                "blocks": cache.total,
+                "blocks_used": cache.used,
+                "hashes": cache.cached_hashes,
+                "tokens": cache.cached_hashes * self._replica.settings.engine.block_size,
+            },
+        }
 
     async def fault(self, http: web.Request) -> web.Response:
         return _json(msgspec.to_builtins(self._replica.faults.current))

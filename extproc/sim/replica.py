@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from contextlib import suppress
 from itertools import count
 
 from extproc.clock import Clock
 from extproc.sim.blocks import chain, extra_keys
 from extproc.sim.engine import Engine
-from extproc.sim.engine_loop import EngineLoop
 from extproc.sim.errors import bad_request, unknown_model
 from extproc.sim.faults import Faults
 from extproc.sim.journal import Journal
 from extproc.sim.kv_events import Publisher
 from extproc.sim.media import MediaReader
-from extproc.sim.metrics import Metrics
+from extproc.sim.rank import Rank
 from extproc.sim.requests import Request
 from extproc.sim.settings import SimSettings
 from extproc.sim.template import Prompt
@@ -22,19 +22,44 @@ from extproc.sim.tokens import tokenize, write
 
 
 class Replica:
-    """One replica's state: engine, faults, journal and metrics."""
+    """One replica's state: its ranks, faults and journal.
 
-    def __init__(self, settings: SimSettings, clock: Clock, publisher: Publisher | None, faults: Faults) -> None:
+    Args:
+        publishers: of the KV events of each rank, if they are published.
+    """
+
+    def __init__(self, settings: SimSettings, clock: Clock, publishers: Sequence[Publisher], faults: Faults) -> None:
         self.settings = settings
         self.clock = clock
-        self.publisher = publisher
         self.faults = faults
-        self.engine = Engine(replace(settings.engine, record_events=publisher is not None))
-        self.loop = EngineLoop(self.engine, clock, publisher.publish if publisher else None)
+        self.ranks = tuple(
+            Rank(number, settings, clock, publishers[number] if publishers else None)
+            for number in range(settings.data_parallel_size)
+        )
         self.journal = Journal(settings.recent_requests)
-        self.metrics = Metrics(settings.models[0], settings.engine)
         self.media = MediaReader(settings.models[0], {})
         self._ids = count()
+
+    @property
+    def engine(self) -> Engine:
+        """Of the first rank."""
+        return self.ranks[0].engine
+
+    def rank_of(self, header: str | None) -> Rank:
+        """The rank that a request names, the least busy one where it names none.
+
+        Raises:
+            Refused: it is no rank (400). What is no number names none, as in vLLM.
+        """
+        number = None
+        if header is not None:
+            with suppress(ValueError):
+                number = int(header)
+        if number is None:
+            return min(self.ranks, key=lambda rank: rank.load)
+        if not 0 <= number < len(self.ranks):
+            raise bad_request(f"data_parallel_rank {number} is out of range [0, {len(self.ranks)}).")
+        return self.ranks[number]
 
     def model_of(self, body_model: object) -> str:
         """The model a body asks for, the first one where it names none.

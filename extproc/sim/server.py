@@ -38,18 +38,21 @@ class RunningSim:
 
     @property
     def kv_events_endpoint(self) -> str | None:
-        return self.replica.publisher.endpoint if self.replica.publisher else None
+        publisher = self.replica.ranks[0].publisher
+        return publisher.endpoint if publisher else None
 
     @property
     def kv_events_replay(self) -> str | None:
-        return self.replica.publisher.replay_endpoint if self.replica.publisher else None
+        publisher = self.replica.ranks[0].publisher
+        return publisher.replay_endpoint if publisher else None
 
     async def stop(self) -> None:
         """Stop listening, let replies under way end for the grace period, then close everything."""
         await self._runner.cleanup()
-        self.replica.loop.close()
-        if self.replica.publisher is not None:
-            await self.replica.publisher.close()
+        for rank in self.replica.ranks:
+            rank.loop.close()
+            if rank.publisher is not None:
+                await rank.publisher.close()
 
     async def __aenter__(self) -> RunningSim:
         return self
@@ -72,12 +75,16 @@ async def start(settings: SimSettings, *, clock: Clock | None = None, faults: Fa
         zmq.ZMQError: so is that of the KV events.
     """
     listener = _listen(settings.host, settings.port)
+    publishers: list[Publisher] = []
     try:
-        publisher = _publisher(settings)
+        for rank in range(settings.data_parallel_size if settings.kv_events_endpoint else 0):
+            publishers.append(_publisher(settings, rank))  # noqa: PERF401 - closed below if the next one fails
     except BaseException:
         listener.close()
+        for publisher in publishers:
+            await publisher.close()
         raise
-    replica = Replica(settings, clock or MonotonicClock(), publisher, faults or Faults())
+    replica = Replica(settings, clock or MonotonicClock(), publishers, faults or Faults())
     runner = web.AppRunner(
         application(replica),
         access_log=None,
@@ -98,10 +105,18 @@ def application(replica: Replica) -> web.Application:
     return app
 
 
-def _publisher(settings: SimSettings) -> Publisher | None:
-    if settings.kv_events_endpoint is None:
-        return None
-    return Publisher(settings.engine.block_size, settings.kv_events_endpoint, settings.kv_events_replay)
+def _publisher(settings: SimSettings, rank: int) -> Publisher:
+    endpoint, replay = _counted_on(settings.kv_events_endpoint, rank), _counted_on(settings.kv_events_replay, rank)
+    assert endpoint is not None
+    return Publisher(settings.engine.block_size, endpoint, replay, rank)
+
+
+def _counted_on(endpoint: str | None, rank: int) -> str | None:
+    """Where a data-parallel rank has its socket, as in vLLM: at the port of the first one plus its number."""
+    if endpoint is None or not endpoint.startswith("tcp://"):
+        return endpoint
+    address, _, port = endpoint.rpartition(":")
+    return f"{address}:{int(port) + rank}" if port not in ("0", "*") else endpoint
 
 
 def _listen(host: str, port: int) -> socket.socket:

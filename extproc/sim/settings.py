@@ -86,10 +86,12 @@ class SimSettings:
         port: 0 chooses a free one.
         models: the names it answers to, the first being the one its metrics carry.
         loras: adapter names it also answers to; their KV blocks are their own.
+        data_parallel_size: engines behind the one server, each with a cache of its own.
         latency_s: added to each request before it reaches the engine.
         max_model_tokens: longest prompt and output together; the whole KV cache if None.
         default_output_tokens: length of a reply whose request sets no limit; it then ends with "stop", not "length".
-        kv_events_endpoint: ZMQ address to publish KV events on; off if None. Port 0 chooses a free one.
+        kv_events_endpoint: ZMQ address to publish KV events on; off if None. Port 0 chooses a free one. Data-parallel
+            ranks count on from its port, and from that of the replay.
         kv_events_replay: ZMQ address that answers replay requests.
         recent_requests: how many request summaries /sim/state can show.
         shutdown_grace_s: how long `stop` waits for replies that are under way.
@@ -100,6 +102,7 @@ class SimSettings:
     port: int = 0
     models: tuple[str, ...] = ("sim-model",)
     loras: tuple[str, ...] = ()
+    data_parallel_size: int = 1
     engine: EngineSettings = field(default_factory=EngineSettings)
     latency_s: float = 0.0
     max_model_tokens: int | None = None
@@ -112,6 +115,8 @@ class SimSettings:
     def __post_init__(self) -> None:
         if not self.models:
             raise ValueError("a replica serves at least one model")
+        if self.data_parallel_size < 1:
+            raise ValueError(f"data_parallel_size must be at least 1, not {self.data_parallel_size}")
         if self.kv_events_replay and not self.kv_events_endpoint:
             raise ValueError("kv_events_replay needs kv_events_endpoint")
 

@@ -83,8 +83,9 @@ class Gateway:
         self.openai = AsyncOpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=60)
         try:
             await self.until_logged("KVGate serves on")
+            first_rank = "~0" if self.config["providers"][0].get("data_parallel_size", 1) > 1 else ""
             for name in self.replicas:
-                await self.until_logged(f"replica {name} serves")
+                await self.until_logged(f"replica {name}{first_rank} serves")
         except BaseException:
             await self.__aexit__(None, None, None)
             raise

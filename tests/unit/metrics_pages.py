@@ -135,6 +135,7 @@ class Feed:
     def __init__(self, targets: dict[str, str | None], answer_within_s: float = 5.0) -> None:
         self.time = Time()
         self.targets = targets
+        self.ranks: dict[str, tuple[str, ...]] = {}
         self.busy: set[str] = set()
         self.events: list[Event] = []
         self.faults: list[tuple[str, str]] = []
@@ -145,6 +146,7 @@ class Feed:
             self.time,
             self.busy.__contains__,
             lambda replica, kind: self.faults.append((replica, kind)),
+            ranks=lambda: self.ranks,
             answer_within_s=answer_within_s,
             sleep=self.time.sleep,
         )

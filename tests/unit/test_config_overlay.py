@@ -9,7 +9,8 @@ import pytest
 from extproc.config.build import build
 from extproc.config.errors import ConfigError
 from extproc.config.overlay import Addition, Overlay
-from extproc.config.settings import Replica, Settings
+from extproc.config.providers import Replica
+from extproc.config.settings import Settings
 from extproc.config.topology import Replica as Placed
 
 

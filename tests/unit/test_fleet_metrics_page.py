@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from extproc.fleet.feeds.metrics_page import EngineReport, read
 from extproc.sim import EngineSettings
-from extproc.sim.metrics import Metrics
+from extproc.sim.metrics import Metrics, render
 from extproc.sim.requests import EngineStats
 
 VLLM = """\
@@ -197,5 +197,57 @@ def test_a_simulated_replicas_page_is_read_back_exactly(
     model: str, running: int, waiting: int, kv_usage: float, block_size: int, kv_blocks: int
 ) -> None:
     stats = EngineStats(running, waiting, kv_usage, 0, 0, 0, 0, 0, 0)
-    page = Metrics(model, EngineSettings(block_size=block_size, kv_blocks=kv_blocks)).render(stats)
+    page = render([(Metrics(model, EngineSettings(block_size=block_size, kv_blocks=kv_blocks)), stats)])
     assert read(page) == EngineReport("vllm", running, waiting, kv_usage, block_size * kv_blocks, block_size)
+
+
+class TestRanks:
+    VLLM = """\
+vllm:num_requests_running{engine="0",model_name="m"} 3.0
+vllm:num_requests_running{engine="1",model_name="m"} 1.0
+vllm:num_requests_waiting{engine="0",model_name="m"} 5.0
+vllm:num_requests_waiting{engine="1",model_name="m"} 0.0
+vllm:kv_cache_usage_perc{engine="0",model_name="m"} 0.5
+vllm:kv_cache_usage_perc{engine="1",model_name="m"} 0.25
+"""
+
+    def test_each_rank_has_a_load_of_its_own_and_the_page_the_sum(self) -> None:
+        assert read(self.VLLM, 0, 2) == EngineReport("vllm", 3, 5, 0.5)
+        assert read(self.VLLM, 1, 2) == EngineReport("vllm", 1, 0, 0.25)
+        assert read(self.VLLM) == EngineReport("vllm", 4, 5, 0.375)
+
+    def test_a_rank_that_the_engine_does_not_have_is_not_there(self) -> None:
+        assert read(self.VLLM, 2, 3).engine is None
+
+    def test_the_blocks_that_every_rank_says_are_those_of_all_and_shared_out(self) -> None:
+        info = "".join(
+            f'vllm:cache_config_info{{block_size="16",engine="{rank}",num_gpu_blocks="1000"}} 1.0\n' for rank in (0, 1)
+        )
+        assert read(self.VLLM + info, 1, 2).kv_tokens == 8000
+        assert read(self.VLLM + info).kv_tokens == 16_000
+
+    def test_the_tokens_that_every_rank_says_are_its_own(self) -> None:
+        info = "".join(
+            f'vllm:cache_config_info{{block_size="16",engine="{rank}",kv_cache_size_tokens="{tokens}",'
+            'num_gpu_blocks="1000"} 1.0\n'
+            for rank, tokens in enumerate((9600, 6400))
+        )
+        assert [read(self.VLLM + info, rank, 2).kv_tokens for rank in (0, 1)] == [9600, 6400]
+
+    def test_the_ranks_of_sglang_have_another_label(self) -> None:
+        page = "".join(
+            f'sglang:num_running_reqs{{dp_rank="{rank}"}} {rank}.0\nsglang:num_queue_reqs{{dp_rank="{rank}"}} 7.0\n'
+            for rank in (0, 1)
+        )
+        assert read(page, 1, 2) == EngineReport("sglang", 1, 7)
+
+    def test_the_ranks_of_a_simulated_replica_are_read_back_one_by_one(self) -> None:
+        settings = EngineSettings(block_size=16, kv_blocks=100)
+        page = render(
+            (Metrics("m", settings, rank, 2), EngineStats(rank, 2 * rank, 0.5, 0, 0, 0, 0, 0, 0)) for rank in (0, 1)
+        )
+        assert [read(page, rank, 2) for rank in (0, 1)] == [
+            EngineReport("vllm", 0, 0, 0.5, 1600, 16),
+            EngineReport("vllm", 1, 2, 0.5, 1600, 16),
+        ]
+        assert page.count("# TYPE vllm:num_requests_running gauge") == 1

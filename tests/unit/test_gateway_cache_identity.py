@@ -9,10 +9,11 @@ from typing import Any
 import orjson
 import pytest
 
+from extproc.config.engines import ENGINES
 from extproc.config.settings import Routing
 from extproc.config.topology import Model, Pool, Target, Topology
 from extproc.gateway.catalog import Catalog
-from tests.unit.test_gateway_exchange import ADDRESSES, A, B, Bench
+from tests.unit.test_gateway_exchange import ADDRESSES, A, B, Bench, topology
 from tests.unit.tiny_model import write_folder
 
 PNG = b64encode(b"\x89PNG\r\n\x1a\n" + bytes(range(200))).decode()
@@ -58,6 +59,13 @@ async def test_where_tenants_are_kept_apart_each_has_a_salt_of_its_own(path: str
     assert salts[0] == salts[2] != salts[1]
     own = (await sent(bench, {**body, "cache_salt": "x"}, "acme", path))["cache_salt"]
     assert own not in (*salts, "x")
+
+
+async def test_an_engine_that_knows_no_salts_is_sent_none() -> None:
+    layout = topology(engine=ENGINES["openai"])
+    bench = Bench(layout, routing=Routing(cache_salt_per_tenant=True), auth={"enabled": True, "api_keys": KEYS})
+    body = chat({"type": "text", "text": "hello"})
+    assert await sent(bench, body, "acme") == body
 
 
 async def test_kept_apart_tenants_do_not_share_a_prefix_in_the_index() -> None:

@@ -20,7 +20,7 @@ from extproc.fleet.state import Fleet
 log = logging.getLogger(__name__)
 
 ReplicaAt = Callable[[], Mapping[tuple[str, int], str]]
-"""Gives the current map from (IP address, port) to replica name."""
+"""Gives the current map from (IP address, port) to the replica's name, that of the process if it has ranks."""
 
 Ended = Callable[[HTTPAccessLogEntry, Finished], None]
 
@@ -42,11 +42,16 @@ def finished(entry: HTTPAccessLogEntry, replica_at: Mapping[tuple[str, int], str
 
 
 def _served(common: AccessLogCommon, replica_at: Mapping[tuple[str, int], str]) -> str | None:
-    """The replica of the last attempt, if it answered at all."""
+    """The replica of the last attempt, if it answered at all.
+
+    The address is that of a process; which of its data-parallel ranks it was, the gateway said when it chose.
+    """
     address = common.upstream_remote_address.socket_address
     if not common.HasField("time_to_first_upstream_rx_byte"):
         return None
-    return replica_at.get((address.address, address.port_value))
+    process = replica_at.get((address.address, address.port_value))
+    rank_suffix = _string(common.metadata.filter_metadata.get("kvgate"), "rank_suffix")
+    return process if process is None else process + rank_suffix
 
 
 def _usage(tokens: Struct | None) -> Usage:

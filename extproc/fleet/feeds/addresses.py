@@ -29,10 +29,18 @@ async def resolve(peers: Mapping[str, Peer], known: Mapping[str, Address]) -> di
     """The address of every peer; one that cannot be resolved keeps the address it had, or is left out.
 
     A name with several addresses stands for one peer at the first of them, IPv4 before IPv6; as long as the known
-    address is among them it is kept, since a new address means a new Envoy endpoint with cold connections.
+    address is among them it is kept, since a new address means a new Envoy endpoint with cold connections. Peers of the
+    same host and port, such as the data-parallel ranks of a process, have the same address.
     """
-    found = await asyncio.gather(*(_resolve_one(peer, known.get(peer.name)) for peer in peers.values()))
-    return {name: address for name, address in zip(peers, found, strict=True) if address is not None}
+    places: dict[tuple[str, int], list[str]] = {}
+    for name, peer in peers.items():
+        places.setdefault((peer.host, peer.port), []).append(name)
+    before = [next((known[name] for name in names if name in known), None) for names in places.values()]
+    alike = [peers[names[0]] for names in places.values()]
+    found = await asyncio.gather(*map(_resolve_one, alike, before))
+    address_of = dict(zip(places, found, strict=True))
+    addresses = {name: address_of[peer.host, peer.port] for name, peer in peers.items()}
+    return {name: address for name, address in addresses.items() if address is not None}
 
 
 async def _resolve_one(peer: Peer, known: Address | None) -> Address | None:

@@ -1,8 +1,8 @@
 """Every engine's own /metrics page -> `LoadReported` and `CapacityReported`.
 
-Each replica is read by a task of its own, over one connection and one request at a time, so none waits for another that
-is slow. How often depends on how much there is to see: twice a second while the gateway has requests there, ever less
-while it is idle or does not answer.
+Each engine process is read by a task of its own, over one connection and one request at a time, so none waits for
+another that is slow; the page of a process with data-parallel ranks speaks of each of them. How often depends on how
+much there is to see: twice a second while the gateway has requests there, ever less while it is idle or silent.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Literal
 
 import aiohttp
@@ -25,6 +25,9 @@ FaultKind = Literal["unreachable", "timeout", "status", "too large", "malformed"
 
 Capacity = tuple[int | None, int | None]
 """Tokens in the KV cache, and in one of its blocks; None where the engine does not say."""
+
+_Wanted = tuple[str, str, tuple[str, ...]]
+"""A process's name, the URL of its page, and the names of its ranks."""
 
 _ANSWER_WITHIN_S = 2.0
 _MOST_BYTES = 2 * 1024 * 1024
@@ -71,14 +74,27 @@ class Interval:
         return self._mean_s * self._random.uniform(1.0 - _JITTER, 1.0 + _JITTER)
 
 
-class _Replica:
-    """What was heard of one replica."""
+class _Page:
+    """One process's page, and those it speaks of.
 
-    def __init__(self, name: str, url: str) -> None:
+    Args:
+        ranks: the names of its data-parallel ranks, in their order; none: it has but one, and goes by its own name.
+    """
+
+    def __init__(self, name: str, url: str, ranks: Sequence[str]) -> None:
         self.name = name
         self.url = url
+        self.ranks = len(ranks)
+        self.replicas = [_Replica(each) for each in ranks or (name,)]
         self.interval = Interval(name)
         self.fault: FaultKind | None = None
+
+
+class _Replica:
+    """What was heard of one replica, or one rank of it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.kv_usage = 0.0
         self.reported: Capacity | None = (None, None)
         """What the fleet was told; None once the replica was out of reach: it may have come back as another."""
@@ -88,11 +104,12 @@ class EngineMetrics:
     """Reads the metrics pages of all replicas, for ever.
 
     Args:
-        targets: gives the full URL of each replica's page by name, None for one that has none; asked at every reading.
+        targets: gives the full URL of each process's page by name, None for one that has none; asked at every reading.
         apply: takes the events.
         busy: whether the gateway has requests in flight at a replica.
-        faults: counts, by replica and kind, what kept a page from being read. "no metrics" is counted once until that
+        faults: counts, by process and kind, what kept a page from being read. "no metrics" is counted once until that
             changes, the others every time. "malformed" is also counted for a page of which only a part makes sense.
+        ranks: gives the names of the data-parallel ranks, in their order, of each process that has several.
         answer_within_s: for a page as a whole.
         sleep: waits for so many seconds.
     """
@@ -105,6 +122,7 @@ class EngineMetrics:
         busy: Callable[[str], bool],
         faults: Callable[[str, FaultKind], None],
         *,
+        ranks: Callable[[], Mapping[str, Sequence[str]]] = dict,
         answer_within_s: float = _ANSWER_WITHIN_S,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -113,12 +131,13 @@ class EngineMetrics:
         self._clock = clock
         self._busy = busy
         self._faults = faults
+        self._ranks = ranks
         self._answer_within_s = answer_within_s
         self._sleep = sleep
 
     async def run(self) -> None:
         """Reads until cancelled; takes replicas up and lets go of them as the targets change."""
-        tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
+        tasks: dict[_Wanted, asyncio.Task[None]] = {}
         async with self._session() as session:
             try:
                 while True:
@@ -136,74 +155,82 @@ class EngineMetrics:
             cookie_jar=aiohttp.DummyCookieJar(),
         )
 
-    async def _follow_targets(
-        self, session: aiohttp.ClientSession, tasks: dict[tuple[str, str], asyncio.Task[None]]
-    ) -> None:
-        wanted = {(name, url) for name, url in self._targets().items() if url is not None}
+    async def _follow_targets(self, session: aiohttp.ClientSession, tasks: dict[_Wanted, asyncio.Task[None]]) -> None:
+        ranks = self._ranks()
+        wanted = {(name, url, tuple(ranks.get(name, ()))) for name, url in self._targets().items() if url is not None}
         over = [key for key, task in tasks.items() if key not in wanted or task.done()]
         await _end([tasks.pop(key) for key in over])
-        for name, url in sorted(wanted - tasks.keys()):
-            tasks[name, url] = asyncio.create_task(self._follow(session, _Replica(name, url)))
+        for key in sorted(wanted - tasks.keys()):
+            tasks[key] = asyncio.create_task(self._follow(session, _Page(*key)))
 
-    async def _follow(self, session: aiohttp.ClientSession, replica: _Replica) -> None:
-        """Reads one replica's page for as long as it is a target."""
-        await self._sleep(replica.interval.first_s())
+    async def _follow(self, session: aiohttp.ClientSession, page: _Page) -> None:
+        """Reads one page for as long as it is a target."""
+        await self._sleep(page.interval.first_s())
         while True:
             asked_s = self._clock.now()
-            answer = await _ask(session, replica.url)
-            if self._targets().get(replica.name) != replica.url:
+            answer = await _ask(session, page)
+            if self._targets().get(page.name) != page.url:
                 return
             if isinstance(answer, NoReading):
-                self._failed(replica, answer, asked_s)
-                await self._sleep(replica.interval.after_fault_s(answer.kind))
+                self._failed(page, answer, asked_s)
+                await self._sleep(page.interval.after_fault_s(answer.kind))
             else:
-                self._heard(replica, answer, asked_s)
-                await self._rest(replica.name, replica.interval.after_reading_s(self._busy(replica.name)))
+                self._heard(page, answer, asked_s)
+                await self._rest(page, page.interval.after_reading_s(self._is_busy(page)))
 
-    async def _rest(self, name: str, pause_s: float) -> None:
-        """Waits, but not to the end for an idle replica that becomes busy."""
+    def _is_busy(self, page: _Page) -> bool:
+        return any(self._busy(replica.name) for replica in page.replicas)
+
+    async def _rest(self, page: _Page, pause_s: float) -> None:
+        """Waits, but not to the end for an idle process that becomes busy."""
         while pause_s > 0:
             nap_s = min(pause_s, _LONGEST_NAP_S)
             await self._sleep(nap_s)
             pause_s -= nap_s
-            if self._busy(name):
+            if self._is_busy(page):
                 return
 
-    def _heard(self, replica: _Replica, report: EngineReport, asked_s: float) -> None:
-        if report.kv_usage is not None:
-            replica.kv_usage = report.kv_usage
-        self._report_capacity(replica, (report.kv_tokens, report.block_size), asked_s)
-        if report.running is not None and report.waiting is not None:
-            self._apply(LoadReported(asked_s, replica.name, report.running, report.waiting, replica.kv_usage))
-        if report.unreadable:
-            self._count(replica, NoReading("malformed", f"{report.unreadable} figures missing or impossible"))
-        elif replica.fault is not None:
-            replica.fault = None
-            log.info("replica %s: metrics are read again", replica.name)
+    def _heard(self, page: _Page, reports: Sequence[EngineReport], asked_s: float) -> None:
+        for replica, report in zip(page.replicas, reports, strict=True):
+            if report.kv_usage is not None:
+                replica.kv_usage = report.kv_usage
+            self._report_capacity(replica, (report.kv_tokens, report.block_size), asked_s)
+            if report.running is not None and report.waiting is not None:
+                self._apply(LoadReported(asked_s, replica.name, report.running, report.waiting, replica.kv_usage))
+        unreadable = sum(report.unreadable for report in reports)
+        if unreadable:
+            self._count(page, NoReading("malformed", f"{unreadable} figures missing or impossible"))
+        elif page.fault is not None:
+            page.fault = None
+            log.info("replica %s: metrics are read again", page.name)
 
-    def _failed(self, replica: _Replica, fault: NoReading, asked_s: float) -> None:
-        self._count(replica, fault)
-        if fault.kind == "no metrics":
-            self._report_capacity(replica, (None, None), asked_s)
-        else:
-            replica.reported = None
+    def _failed(self, page: _Page, fault: NoReading, asked_s: float) -> None:
+        self._count(page, fault)
+        for replica in page.replicas:
+            if fault.kind == "no metrics":
+                self._report_capacity(replica, (None, None), asked_s)
+            else:
+                replica.reported = None
 
     def _report_capacity(self, replica: _Replica, capacity: Capacity, asked_s: float) -> None:
         if capacity != replica.reported:
             replica.reported = capacity
             self._apply(CapacityReported(asked_s, replica.name, *capacity))
 
-    def _count(self, replica: _Replica, fault: NoReading) -> None:
-        if fault.kind != replica.fault:
-            log.warning("replica %s: metrics: %s", replica.name, fault)
-        if fault.kind != replica.fault or fault.kind != "no metrics":
-            self._faults(replica.name, fault.kind)
-        replica.fault = fault.kind
+    def _count(self, page: _Page, fault: NoReading) -> None:
+        if fault.kind != page.fault:
+            log.warning("replica %s: metrics: %s", page.name, fault)
+        if fault.kind != page.fault or fault.kind != "no metrics":
+            self._faults(page.name, fault.kind)
+        page.fault = fault.kind
 
 
-async def _ask(session: aiohttp.ClientSession, url: str) -> EngineReport | NoReading:
+async def _ask(session: aiohttp.ClientSession, page: _Page) -> list[EngineReport] | NoReading:
+    """What the page says of each replica it speaks of, in their order."""
+    url, numbers = page.url, range(page.ranks) if page.ranks else (None,)
     try:
-        report = read(await _page(session, url))
+        text = await _page(session, url)
+        reports = [read(text, number, page.ranks) for number in numbers]
     except NoReading as fault:
         return fault
     except asyncio.TimeoutError:
@@ -212,7 +239,10 @@ async def _ask(session: aiohttp.ClientSession, url: str) -> EngineReport | NoRea
         return NoReading("malformed", f"not HTTP: {error.message}")
     except (aiohttp.ClientError, OSError, ValueError) as error:
         return NoReading("unreachable", str(error) or type(error).__name__)
-    return report if report.engine is not None else NoReading("no metrics", f"{url} is the page of no engine known")
+    if all(report.engine is not None for report in reports):
+        return reports
+    of_ranks = f", or not of {page.ranks} data-parallel ranks" if page.ranks else ""
+    return NoReading("no metrics", f"{url} is the page of no engine known{of_ranks}")
 
 
 async def _page(session: aiohttp.ClientSession, url: str) -> bytes:

@@ -39,22 +39,23 @@ class HealthFeed:
         timeout = aiohttp.ClientTimeout(total=_ANSWER_WITHIN_S)
         async with aiohttp.ClientSession(timeout=timeout) as session:
             while True:
-                doubtful = self._doubtful()
-                await asyncio.gather(*(self._ask(session, name, url) for name, url in doubtful.items()))
+                await asyncio.gather(*(self._ask(session, url, names) for url, names in self._doubtful().items()))
                 await asyncio.sleep(_INTERVAL_S)
 
-    def _doubtful(self) -> dict[str, str | None]:
+    def _doubtful(self) -> dict[str | None, list[str]]:
+        """Replicas in doubt by their page: data-parallel ranks share that of their process."""
         now_s, urls = self._clock.now(), self._urls()
-        return {
-            name: urls[name]
-            for name, state in self._fleet.replicas.items()
-            if not state.proven and state.ask_after_s <= now_s and name in urls
-        }
+        doubtful: dict[str | None, list[str]] = {}
+        for name, state in self._fleet.replicas.items():
+            if not state.proven and state.ask_after_s <= now_s and name in urls:
+                doubtful.setdefault(urls[name], []).append(name)
+        return doubtful
 
-    async def _ask(self, session: aiohttp.ClientSession, name: str, url: str | None) -> None:
+    async def _ask(self, session: aiohttp.ClientSession, url: str | None, names: list[str]) -> None:
         if url is None or await _is_healthy(session, url):
-            self._fleet.apply(ReplicaProven(self._clock.now(), name))
-            log.info("replica %s serves", name)
+            for name in names:
+                self._fleet.apply(ReplicaProven(self._clock.now(), name))
+                log.info("replica %s serves", name)
 
 
 async def _is_healthy(session: aiohttp.ClientSession, url: str) -> bool:

@@ -1,15 +1,11 @@
 """An engine's /metrics page -> how busy it is and how much its KV cache holds.
 
 A vLLM page is a hundred kilobytes of histograms around the few lines that matter, and the processor reads hundreds of
-pages a second: so it is searched for those names and only their lines are parsed.
+pages a second: so it is searched for those names (`config/engines.py`) and only their lines are parsed.
 
-Where the names come from. vLLM: docs/usage/metrics of 0.32; `gpu_cache_usage_perc` is what older releases call
-`kv_cache_usage_perc`. SGLang: python/sglang/srt/metrics/collector.py, and docs/references/production_metrics.md. TGI:
-its reference of metrics; it says nothing of its cache.
-
-Engines with data-parallel ranks give a line for each rank. Requests and capacity add up over ranks; the share in use is
-their mean, since ranks are of one size. Several lines of one rank (SGLang's tensor- and pipeline-parallel ranks, lines
-written twice) speak of the same requests, and the largest counts.
+Engines with data-parallel ranks give a line for each rank. Asked for all, requests and capacity add up over ranks; the
+share in use is their mean, since ranks are of one size. Several lines of one rank (SGLang's tensor- and
+pipeline-parallel ranks, lines written twice) speak of the same requests, and the largest counts.
 """
 
 from __future__ import annotations
@@ -19,7 +15,8 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from extproc.fleet.feeds.exposition import samples
+from extproc.config.engines import ENGINES, MetricNames
+from extproc.fleet.feeds.exposition import Sample, samples
 
 _LARGEST = 2**53
 _ROUNDING = 1e-6
@@ -35,7 +32,7 @@ class EngineReport:
         running: requests in the batch.
         waiting: requests queued before their prefill.
         kv_usage: share of KV blocks in use by requests, 0 to 1.
-        kv_tokens: size of the KV cache, of all ranks together.
+        kv_tokens: size of the KV cache; where no rank was asked for, of all of them together.
         block_size: tokens in a KV block.
         unreadable: how many of these cannot be parsed or cannot be true, or are missing though every engine gives them.
             One is None even if some ranks make sense: their sum would pass for that of all.
@@ -50,82 +47,31 @@ class EngineReport:
     unreadable: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Info:
-    """A metric that carries figures as labels.
+def read(page: bytes | str, rank: int | None = None, ranks: int = 1) -> EngineReport:
+    """What a page says. Never raises: whatever a replica sends is at worst an empty report.
 
     Args:
-        kv_tokens: the label with the KV tokens of a rank.
-        kv_blocks: with the KV blocks of **all** ranks: vLLM's front end adds them up (`_apply_ready_response` in
-            vllm/v1/engine/core_client.py) and repeats the sum for every rank.
+        rank: the data-parallel rank of which it is to be read; None: of all.
+        ranks: how many there are.
     """
-
-    metric: bytes
-    block_size: str
-    kv_tokens: str = ""
-    kv_blocks: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Names:
-    """What an engine calls things. Of several names of one thing, the first that is there counts.
-
-    Args:
-        rank: the label that tells data-parallel ranks apart.
-        info: where to look for what has no metric of its own.
-    """
-
-    engine: str
-    rank: str
-    running: bytes
-    waiting: bytes
-    kv_usage: tuple[bytes, ...] = ()
-    kv_tokens: tuple[bytes, ...] = ()
-    block_size: tuple[bytes, ...] = ()
-    info: _Info | None = None
-
-
-_ENGINES = (
-    _Names(
-        engine="vllm",
-        rank="engine",
-        running=b"vllm:num_requests_running",
-        waiting=b"vllm:num_requests_waiting",
-        kv_usage=(b"vllm:kv_cache_usage_perc", b"vllm:gpu_cache_usage_perc"),
-        info=_Info(
-            b"vllm:cache_config_info",
-            block_size="block_size",
-            kv_tokens="kv_cache_size_tokens",
-            kv_blocks="num_gpu_blocks",
-        ),
-    ),
-    _Names(
-        engine="sglang",
-        rank="dp_rank",
-        running=b"sglang:num_running_reqs",
-        waiting=b"sglang:num_queue_reqs",
-        kv_usage=(b"sglang:token_usage",),
-        kv_tokens=(b"sglang:max_total_num_tokens",),
-        block_size=(b"sglang:page_size",),
-        info=_Info(b"sglang:cache_config_info", block_size="page_size"),
-    ),
-    _Names(engine="tgi", rank="", running=b"tgi_batch_current_size", waiting=b"tgi_queue_size"),
-)
-
-
-def read(page: bytes | str) -> EngineReport:
-    """What a page says. Never raises: whatever a replica sends is at worst an empty report."""
     data = page.encode(errors="replace") if isinstance(page, str) else page
-    reports = (_Reading(data, names).report() for names in _ENGINES)
-    return next((report for report in reports if report is not None), EngineReport())
+    for kind, engine in ENGINES.items():
+        if engine.metrics is not None:
+            report = _Reading(data, kind, engine.metrics, rank, ranks).report()
+            if report is not None:
+                return report
+    return EngineReport()
 
 
 class _Reading:
     """One page, read with one engine's names."""
 
-    def __init__(self, page: bytes, names: _Names) -> None:
+    def __init__(self, page: bytes, engine: str, names: MetricNames, rank: int | None, ranks: int) -> None:
         self._page = page
+        self._engine = engine
         self._names = names
+        self._rank = None if rank is None else str(rank)
+        self._ranks = ranks
         self._unreadable = 0
 
     def report(self) -> EngineReport | None:
@@ -138,7 +84,7 @@ class _Reading:
         usage = self._by_rank(names.kv_usage, _share)
         kv_tokens, block_size = self._capacity()
         return EngineReport(
-            engine=names.engine,
+            engine=self._engine,
             running=int(sum(running)) if running else None,
             waiting=int(sum(waiting)) if waiting else None,
             kv_usage=sum(usage) / len(usage) if usage else None,
@@ -152,7 +98,7 @@ class _Reading:
         for name in synonyms:
             ranks: dict[tuple[str, str], float] = {}
             try:
-                for sample in samples(self._page, name):
+                for sample in self._samples(name):
                     if sample.labels.get("priority"):
                         continue  # one priority's share of an SGLang queue: the line without a priority has the sum
                     rank = sample.labels.get("model_name", ""), sample.labels.get(self._names.rank, "")
@@ -163,6 +109,11 @@ class _Reading:
             if ranks:
                 return list(ranks.values())
         return []
+
+    def _samples(self, name: bytes) -> Iterable[Sample]:
+        """A metric's lines, of the rank that was asked for."""
+        found, label = samples(self._page, name), self._names.rank
+        return found if self._rank is None else (each for each in found if each.labels.get(label) == self._rank)
 
     def _capacity(self) -> tuple[int | None, int | None]:
         """Tokens in the KV cache, and in a block of it."""
@@ -178,13 +129,14 @@ class _Reading:
         kv_tokens: dict[str, int] = {}
         kv_blocks = block_size = 0
         try:
-            for sample in samples(self._page, info.metric):
+            for sample in self._samples(info.metric):
                 labels, rank = sample.labels, sample.labels.get(self._names.rank, "")
                 kv_tokens[rank] = max(kv_tokens.get(rank, 0), _whole(labels.get(info.kv_tokens)))
                 kv_blocks = max(kv_blocks, _whole(labels.get(info.kv_blocks)))
                 block_size = max(block_size, _whole(labels.get(info.block_size)))
             every_rank_says = all(kv_tokens.values())
-            tokens = _count(sum(kv_tokens.values()) if every_rank_says else kv_blocks * block_size)
+            blocks = kv_blocks if self._rank is None else kv_blocks // self._ranks
+            tokens = _count(sum(kv_tokens.values()) if every_rank_says else blocks * block_size)
         except ValueError:
             self._unreadable += 1
             return None, None

@@ -141,7 +141,9 @@ def fingerprint_exactly(
         return Inexact.MODEL
     placed = PlacedImages(model.engine_model, runs, identities or Identities(), engine_uuid)
     placed.put_in(ids, model.image_token, images)
-    return ExactPrompt(placed.ids, tuple(placed.media), lora, salt, placed.cut_by is None, placed.cut_by)
+    return ExactPrompt(
+        placed.ids, tuple(placed.media), lora, salt, placed.cut_by is None, placed.cut_by, placed.unmeasured
+    )
 
 
 def _bare(request: InferenceRequest, model: TokenizedModel) -> array[int] | Inexact:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from extproc.api.requests import Media
 from extproc.prefix.engine_identity import identifier
-from extproc.prefix.exact import Inexact, MediaRun
+from extproc.prefix.exact import Inexact, MediaRun, Unmeasured
 from extproc.prefix.media import Identities
 from extproc.prefix.media_runs import MediaRuns
 
@@ -22,6 +22,7 @@ class PlacedImages:
     Attributes:
         ids: up to the first image that is not known.
         cut_by: why it is not; None if all are.
+        unmeasured: those whose length the engine's count of tokens will tell.
     """
 
     def __init__(
@@ -38,6 +39,8 @@ class PlacedImages:
         self.ids = array("I")
         self.media: list[MediaRun] = []
         self.cut_by: Inexact | None = None
+        self.unmeasured: Unmeasured | None = None
+        self._unknown: list[tuple[str, tuple[int, int]]] = []
 
     def put_in(self, ids: array[int], token: int, images: Sequence[Media]) -> None:
         """The engine gives the first such tokens of a prompt to its images, whoever wrote them.
@@ -48,6 +51,7 @@ class PlacedImages:
         done = 0
         # All are asked for first: what stands behind an unknown one is learned of all the same.
         found = [self._run(image) for image in images]
+        self.unmeasured = self._unmeasured(ids, token, found)
         for run, at in zip(found, _places(ids, token), strict=False):
             self.ids.extend(ids[done:at])
             done = at + 1
@@ -67,9 +71,24 @@ class PlacedImages:
         if isinstance(named, Inexact):
             return named
         name, size = named
+        new = self._runs.is_new(name, size)
         self._runs.saw(name, size, self._engine_model)
         ids = self._runs.length(name, size, self._engine_model)
-        return Inexact.UNKNOWN_RUN if ids is None else (name, ids)
+        if ids is None:
+            self._unknown.append(named)
+            return Inexact.NEW_IMAGE if new else Inexact.UNKNOWN_RUN
+        return name, ids
+
+    def _unmeasured(
+        self, ids: array[int], token: int, found: Sequence[tuple[str, array[int]] | Inexact]
+    ) -> Unmeasured | None:
+        known = [run for run in found if not isinstance(run, Inexact)]
+        names, sizes = {name for name, _ in self._unknown}, {size for _, size in self._unknown}
+        alike = len(names) == 1 or (len(sizes) == 1 and (0, 0) not in sizes)
+        if not alike or len(known) + len(self._unknown) < len(found) or ids.count(token) < len(found):
+            return None
+        other_tokens = len(ids) - len(found) + sum(len(run_ids) for _, run_ids in known)
+        return Unmeasured(tuple(name for name, _ in self._unknown), token, other_tokens)
 
     def _named(self, image: Media) -> tuple[str, tuple[int, int]] | Inexact:
         if image.base64 is None:

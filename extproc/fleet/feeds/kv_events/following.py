@@ -102,8 +102,15 @@ class Following:
         live = Inbox(socket, wake)
         try:
             socket.connect(self._feed.url)
+            self._tell("down")
+            missed = False
             while True:
                 heard = await wait(wake, self._idle_s)
+                if self._connected:
+                    missed = False
+                elif not (heard or missed):
+                    missed = True
+                    log.warning("replica %s: nobody publishes KV events at %s", self._replica, self._feed.url)
                 if self._connection_changed(monitor) or (self._connected and not heard):
                     await self._catch_up(context)
                 await self._drain(context, live)
@@ -262,9 +269,12 @@ class Following:
 
     def _report(self, state: FeedState) -> None:
         if state != self._told:
-            self._told = state
-            for name in self._names():
-                self._apply(FeedReported(self._clock.now(), name, state))
+            self._tell(state)
+
+    def _tell(self, state: FeedState) -> None:
+        self._told = state
+        for name in self._names():
+            self._apply(FeedReported(self._clock.now(), name, state))
 
     def _names(self) -> list[str]:
         return [self._replica, *(name for name in self._ranks.values() if name != self._replica)]
