@@ -44,14 +44,16 @@ def test_the_gateway_listens_where_each_replica_publishes(settings: Settings) ->
     commands = {program.name: program.command for program in settings.programs}
     for replica in provider.replicas:
         (events,) = (json.loads(word) for word in commands[replica.name or ""] if "replay_endpoint" in word)
-        assert (replica.kv_events_url, replica.replay_url) == (events["endpoint"], events["replay_endpoint"])
+        heard = tuple(str(url).replace("127.0.0.1", "*") for url in (replica.kv_events_url, replica.replay_url))
+        assert heard == (events["endpoint"], events["replay_endpoint"])
 
 
-def test_no_port_is_used_twice_and_none_is_open_to_others(settings: Settings) -> None:
+def test_no_port_is_used_twice_and_none_but_those_of_kv_events_is_open_to_others(settings: Settings) -> None:
     addresses = [urlsplit(program.ready_url or "") for program in settings.programs]
+    assert {address.hostname for address in addresses} == {"127.0.0.1"}
     for program in settings.programs:
         events = [word for word in program.command if "replay_endpoint" in word]
+        # vLLM binds where it reads a star, and connects to any other address.
         addresses += [urlsplit(json.loads(word)[key]) for word in events for key in ("endpoint", "replay_endpoint")]
-    assert {address.hostname for address in addresses} == {"127.0.0.1"}
     ports = [address.port for address in addresses]
     assert len(set(ports)) == len(ports) == 8

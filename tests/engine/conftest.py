@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Generator, Sequence
+from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,20 +70,27 @@ async def gateway(engines: Sequence[Engine]) -> AsyncIterator[Gateway]:
 
 
 def in_front_of(
-    engines: Sequence[Engine], *, precise: bool = False, provider: dict[str, Any] | None = None, **sections: Any
+    engines: Sequence[Engine],
+    *,
+    precise: bool = False,
+    provider: dict[str, Any] | None = None,
+    events: Mapping[str, str] | None = None,
+    **sections: Any,
 ) -> Gateway:
     """A gateway for engines, to be entered.
 
     Args:
         precise: whether it listens to their KV events and has their tokenizer.
         provider: further settings of the provider.
+        events: where it hears the events of some engines, by name, if not where they publish them.
         sections: as those of `Gateway`.
     """
     provider = dict(provider or {})
     model = engines[0].model
     if precise:
+        heard = {each.name: each.events_url for each in engines} | dict(events or {})
         provider["replicas"] = [
-            {"name": each.name, "url": each.url, "kv_events_url": each.events_url, "replay_url": each.replay_url}
+            {"name": each.name, "url": each.url, "kv_events_url": heard[each.name], "replay_url": each.replay_url}
             for each in engines
         ]
         sections["routing"] = {"prefix_index": "precise", **sections.get("routing", {})}
@@ -102,6 +109,8 @@ async def _start(stack: AsyncExitStack, engines: Sequence[Engine]) -> Sequence[E
 async def _renew(engines: Sequence[Engine]) -> None:
     await asyncio.gather(*(engine.start() for engine in engines if not engine.is_running))
     await asyncio.gather(*(engine.reset_cache() for engine in engines))
+    # Only with its next step does an engine say that it has forgotten; so short a prompt fills no block.
+    await asyncio.gather(*(engine.chat("again") for engine in engines))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -53,6 +53,8 @@ class Engine(Process):
         core: where it computes.
         blocks: in its KV cache, of `block_size` tokens each.
         lmcache: where it puts what it evicts.
+        buffer_steps: batches of events that it can send again.
+        ports: of its API, its events and their replay, if another engine had them before.
         extra: further arguments, after the others.
         env: further variables.
     """
@@ -66,11 +68,14 @@ class Engine(Process):
         blocks: int = 160,
         block_size: int = 128,
         lmcache: LMCacheServer | None = None,
+        buffer_steps: int = 10_000,
+        ports: tuple[int, int, int] | None = None,
         extra: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
     ) -> None:
         self.model, self.blocks, self.block_size = model, blocks, block_size
-        self.port, self.events_port, self.replay_port = free_ports(3)
+        self.ports = self.port, self.events_port, self.replay_port = ports or tuple(free_ports(3))
+        self._buffer_steps = buffer_steps
         self.url = f"http://127.0.0.1:{self.port}"
         self.events_url = f"tcp://127.0.0.1:{self.events_port}"
         self.replay_url = f"tcp://127.0.0.1:{self.replay_port}"
@@ -123,6 +128,7 @@ class Engine(Process):
                 "endpoint": f"tcp://*:{self.events_port}",
                 "replay_endpoint": f"tcp://*:{self.replay_port}",
                 "topic": TOPIC,
+                "buffer_steps": self._buffer_steps,
             }
         )
 

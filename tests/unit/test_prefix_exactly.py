@@ -131,9 +131,40 @@ def test_an_image_never_seen_takes_the_run_of_its_size(model: TokenizedModel) ->
 def test_the_prompt_stops_in_front_of_an_image_of_unknown_length(model: TokenizedModel) -> None:
     runs = MediaRuns()
     learned(model, runs, image(), 5)
-    found = prompt(exactly(model, asked(image(), "fox", image(size=(9, 9)), "hello"), runs))
-    assert (found.complete, found.cut_by) == (False, Inexact.UNKNOWN_RUN)
-    assert found.ids.tolist() == ids("<|im_start|>user\n") + ids("<image>") * 5 + ids("fox")
+    for why in (Inexact.NEW_IMAGE, Inexact.UNKNOWN_RUN):  # the second time it may have been cached
+        found = prompt(exactly(model, asked(image(), "fox", image(size=(9, 9)), "hello"), runs))
+        assert (found.complete, found.cut_by) == (False, why)
+        assert found.ids.tolist() == ids("<|im_start|>user\n") + ids("<image>") * 5 + ids("fox")
+
+
+@pytest.mark.parametrize(
+    ("images", "run_tokens"),
+    [
+        ([image(size=(9, 9))], 7),
+        ([image(size=(9, 9)), image(), image(size=(9, 9), colour=1)], 7),
+        ([image(size=(9, 9)), image(size=(8, 8))], None),
+        ([image(size=(9, 9)), {"type": "image_url", "image_url": {"url": "https://h/i.png"}}], None),
+    ],
+    ids=["one", "two of a size beside a known one", "two sizes", "beside one behind a URL"],
+)
+def test_the_engines_count_tells_how_long_an_image_is(
+    model: TokenizedModel, images: list[dict[str, Any]], run_tokens: int | None
+) -> None:
+    runs, body = MediaRuns(), asked(*images, "fox")
+    learned(model, runs, image(), 5)
+    found = prompt(exactly(model, body, runs))
+    if run_tokens is None:
+        assert found.unmeasured is None
+        return
+    assert found.unmeasured is not None
+    count = found.unmeasured.other_tokens + run_tokens * len(found.unmeasured.identifiers)
+    assert found.unmeasured.run(count + 1) == (None if len(images) > 1 else array("I", [model.image_token or 0] * 8))
+    run = found.unmeasured.run(count)
+    assert run is not None
+    for identifier in found.unmeasured.identifiers:
+        runs.learn(identifier, len(run), run)
+    whole = prompt(exactly(model, body, runs))
+    assert whole.complete and len(whole.ids) == count
 
 
 def test_images_behind_an_unknown_one_are_learned_of_all_the_same(model: TokenizedModel) -> None:

@@ -212,6 +212,14 @@ class TestForgetting:
         assert (blocks.held_blocks("a"), blocks.block_size("a")) == (1, 4)
         assert found(blocks, "abc") == {}
 
+    def test_a_part_of_a_block_is_passed_over(self, blocks: ReportedBlocks) -> None:
+        blocks.apply(stored("abcd", [1], size=4))
+        blocks.apply(stored("ef", [2], 1, size=2))
+        blocks.apply(stored("efgh", [3], 1, size=4))
+        blocks.apply(removed(2))
+        assert found(blocks, "abcdefghi") == {"a": 8}
+        assert blocks.faults == {"part of a block": 1}
+
 
 class TestClaims:
     def test_what_a_request_is_computing_counts_as_held(self, blocks: ReportedBlocks) -> None:
@@ -229,6 +237,22 @@ class TestClaims:
         blocks.apply(stored("ab", [1]))
         blocks.release(claim)
         assert found(blocks, "abcde") == {"a": 2}
+
+    def test_an_answer_may_overtake_the_report(self, blocks: ReportedBlocks) -> None:
+        blocks.set_block_size("a", 2)
+        blocks.served(blocks.claim("a", prompt("abcde")), 0.0)
+        assert found(blocks, "abcde") == {"a": 4}
+        blocks.apply(stored("abcd", [1, 2]))
+        blocks.apply(removed(2))
+        assert found(blocks, "abcde") == {"a": 2}
+
+    def test_a_report_that_never_comes_is_not_waited_for(self, blocks: ReportedBlocks) -> None:
+        blocks.set_block_size("a", 2)
+        blocks.served(blocks.claim("a", prompt("abcde")), 0.0)
+        blocks.served(blocks.claim("a", prompt("xyz")), 5.0)
+        assert found(blocks, "abcde") == {}
+        blocks.apply(CacheCleared(5.0, "a"))
+        assert found(blocks, "xyz") == {}
 
     def test_without_a_block_size_there_is_nothing_to_claim(self, blocks: ReportedBlocks) -> None:
         blocks.release(blocks.claim("a", prompt("abcde")))
@@ -284,6 +308,13 @@ class TestHostTier:
         blocks.apply(BlocksStored(0.0, "a", HOST, 4, event.hashes, None, content[:8], None))
         assert behind(blocks, "abXXXXXXgh") == {"a": 8}
         assert behind(blocks, "abYYYYYYgh") == {}
+
+    def test_what_was_stored_before_the_first_salt_is_found_after_it(self, blocks: ReportedBlocks) -> None:
+        blocks.apply(stored("abcdefgh", [1, 2, 3, 4]))
+        blocks.apply(self.host("abcdefgh", [10, 11]))
+        blocks.apply(stored("abxy", [5, 6], extra_keys=(["tenant"], None)))
+        assert behind(blocks, "abcdefghi") == {"a": 8}
+        assert behind(blocks, "abcdefghi", cache_salt="tenant") == {}
 
     def test_salts_are_told_apart_by_what_the_engine_stored_itself(self, blocks: ReportedBlocks) -> None:
         blocks.apply(stored("abcd", [1, 2], extra_keys=(["tenant"], None)))
