@@ -7,7 +7,7 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,19 +21,15 @@ from extproc.background import Background
 from extproc.clock import Clock, MonotonicClock
 from extproc.config.kv_store import KvServer
 from extproc.config.settings import Settings
-from extproc.config.topology import KvFeed
 from extproc.config.watch import FileWatch
 from extproc.control import kv_store
 from extproc.control.ads import AggregatedDiscovery
 from extproc.control.resources import Upstream
 from extproc.control.snapshot import Snapshot
 from extproc.endpoint import WATCHED, Services, grpc_server
-from extproc.fleet.events import Finished, Lapsed
+from extproc.fleet.events import Finished
 from extproc.fleet.feeds import addresses, config
 from extproc.fleet.feeds.access_log import AccessLog
-from extproc.fleet.feeds.engine_metrics import EngineMetrics, FaultKind
-from extproc.fleet.feeds.health import HealthFeed
-from extproc.fleet.feeds.kv_events import KvEvents
 from extproc.fleet.index import CacheIndex
 from extproc.fleet.outcome import Outcome
 from extproc.fleet.state import Fleet
@@ -42,6 +38,7 @@ from extproc.gateway.decisions import Decisions
 from extproc.gateway.gateway import Gateway, Observers
 from extproc.gateway.policies import Policies
 from extproc.gateway.sampler import Sampler
+from extproc.listening import Listening
 from extproc.metering.metering import Metered, Metering
 from extproc.metering.settlement import Settlement, end_of
 from extproc.models import TokenizedModels
@@ -59,10 +56,6 @@ from extproc.telemetry.traffic import PolicyPage
 log = logging.getLogger(__name__)
 
 _RESOLVE_INTERVAL_S = 10.0
-_SWEEP_INTERVAL_S = 5.0
-_LOST_ENVOY_S = 10.0
-_LEASE_S = 3600.0
-"""After this long, a request whose end nobody reported is counted out."""
 
 
 class Processor:
@@ -116,7 +109,10 @@ class Processor:
         )
         self._settlement = Settlement(Metering(parts.ledger, self._metered))
         self._access_log = AccessLog(self.fleet, lambda: self._catalog.current.replica_at, self._clock, self._ended)
-        self._discovery = AggregatedDiscovery(on_started=self._envoy_started)
+        self._discovery = AggregatedDiscovery(on_started=lambda: self._listening.envoy_started())
+        self._listening = Listening(
+            self.fleet, self._catalog, self._clock, self._envoys, lambda: bool(self._access_log.streams)
+        )
         self._health = grpc_health.aio.HealthServicer()
         running = Running(
             self._live,
@@ -232,38 +228,11 @@ class Processor:
             self._recording.request_log.ended(entry, event)
 
     def _start_background(self) -> None:
-        health = HealthFeed(self.fleet, lambda: self._catalog.current.health_urls, self._clock)
-        metrics = EngineMetrics(
-            lambda: self._catalog.current.metrics_urls,
-            self.fleet.apply,
-            self._clock,
-            self._is_busy,
-            self._unreadable,
-            ranks=lambda: self._catalog.current.ranks,
-        )
         self._background.start("resolving host names", self._resolve_again)
-        self._background.start("counting out lost requests", self._sweep)
-        self._background.start("asking for health", health.run)
-        self._background.start("reading engine metrics", metrics.run)
-        self._background.start("following KV events", self._kv_events)
-        for name, task in self._parts.tasks:
+        for name, task in (*self._listening.tasks(), *self._parts.tasks):
             self._background.start(name, task)
         if (watch := self._watch) is not None:
             self._background.start("following the configuration", lambda: self._follow(watch))
-
-    async def _kv_events(self) -> None:
-        await KvEvents(self._kv_feeds, self.fleet.apply, self._clock, self._misheard).run()
-
-    def _kv_feeds(self) -> Mapping[str, KvFeed]:
-        current = self._catalog.current
-        return current.topology.kv_feeds if current.routing.prefix_index == "precise" else {}
-
-    def _misheard(self, _: str, kind: str) -> None:
-        self.fleet.faults[f"KV events: {kind}"] += 1
-
-    def _is_busy(self, replica: str) -> bool:
-        state = self.fleet.replicas.get(replica)
-        return state is not None and state.inflight > 0
 
     def _read_at(self) -> tuple[float, bool]:
         return self._live.loaded_unix_s, bool(self._live.error)
@@ -281,9 +250,6 @@ class Processor:
         self._recording.reopen()
         if self._watch is not None:
             self._watch.ask()
-
-    def _unreadable(self, _: str, kind: FaultKind) -> None:
-        self.fleet.faults[f"metrics: {kind}"] += 1
 
     async def _follow(self, watch: FileWatch) -> None:
         """Reloads when the file changes; a file that is not valid changes nothing and says why."""
@@ -304,23 +270,6 @@ class Processor:
                 self._discovery.publish(Snapshot.of(current.topology, found, _upstream(settings), store))
                 self._catalog.current = replace(current, addresses=found)
                 self._kv_addresses = kv_found
-
-    def _envoy_started(self) -> None:
-        """An Envoy that starts has no requests; if it is the only one, those of its previous life are gone."""
-        if self._discovery.connected == 1:
-            now_s = self._clock.now()
-            self.fleet.apply(Lapsed(now_s, routed_before_s=now_s))
-
-    async def _sweep(self) -> None:
-        """Counts out requests whose end was never reported: their Envoy died, or its report was lost."""
-        heard_s = self._clock.now()
-        while True:
-            await asyncio.sleep(_SWEEP_INTERVAL_S)
-            now_s = self._clock.now()
-            if self._discovery.connected or self._access_log.streams:
-                heard_s = now_s
-            lost = now_s - heard_s > _LOST_ENVOY_S
-            self.fleet.apply(Lapsed(now_s, routed_before_s=heard_s if lost else now_s - _LEASE_S))
 
 
 def _upstream(settings: Settings) -> Upstream:

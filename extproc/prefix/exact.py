@@ -105,6 +105,7 @@ class ExactPrompt:
     complete: bool = True
     cut_by: Inexact | None = field(default=None, compare=False)
     unmeasured: Unmeasured | None = field(default=None, compare=False)
+    _keys: dict[int, tuple[int, ...]] = field(default_factory=dict, init=False, compare=False, repr=False)
 
 
 def block_key(parent: int, ids: array[int] | bytes | memoryview, extra: bytes = b"") -> int:
@@ -133,7 +134,14 @@ def extra_bytes(extra_keys: Sequence[object] | None) -> bytes:
 
 
 def keys(prompt: ExactPrompt, block_size: int) -> tuple[int, ...]:
-    """The keys of the full blocks of a prompt, in order; the partial last block has none."""
+    """The keys of the full blocks of a prompt, in order; the partial last block has none. Made once for each size."""
+    known = prompt._keys.get(block_size)
+    if known is None:
+        known = prompt._keys[block_size] = _made(prompt, block_size)
+    return known
+
+
+def _made(prompt: ExactPrompt, block_size: int) -> tuple[int, ...]:
     ids = memoryview(prompt.ids.tobytes())
     step = block_size * ID_BYTES
     whole = len(ids) - len(ids) % step

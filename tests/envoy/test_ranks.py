@@ -114,6 +114,7 @@ async def test_a_replica_with_a_cluster_of_its_own_has_ranks_as_well(gateway: Ga
     (provider,) = gateway.config["providers"]
     alone = [{**each, "cluster": f"alone-{each['name']}"} for each in provider["replicas"]]
     async with gateway.configured(providers=[{**provider, "replicas": alone}]):
+        await until(lambda: known_to_envoy(gateway, alone), lambda: "clusters of their own")
         for turn in range(4):
             home = (await gateway.chat(f"alone {turn} {STORY}")).headers["x-kvgate-replica"]
             again = await gateway.chat(f"alone {turn} {STORY}", "and then?")
@@ -131,3 +132,11 @@ async def test_an_error_names_the_rank_that_was_asked_last_or_nobody(gateway: Ga
     assert answer.headers.get("x-kvgate-replica", "") in {"", "r0~0", "r0~1", "r1~0", "r1~1"}
     for name in gateway.replicas:
         await gateway.fault(name, mode="ok")
+
+
+async def known_to_envoy(gateway: Gateway, replicas: list[dict[str, str]]) -> bool:
+    """Whether Envoy has warmed the clusters of these replicas."""
+    async with gateway.http.get(f"http://127.0.0.1:{gateway.admin_port}/clusters") as response:
+        page = await response.text()
+    addresses = {each["cluster"]: each["url"].removeprefix("http://") for each in replicas}
+    return all(f"{name}::{address}::health_flags::healthy" in page for name, address in addresses.items())
