@@ -14,6 +14,28 @@ from tests.redis_server import RedisServer
 
 BUDGET = caller(Rules(budget_usd=1), Rules(budget_usd=1))
 RATE = caller(Rules(rpm=1, burst=2))
+EACH_USD = 0.001
+
+
+class Load:
+    """Requests of 0.001 USD each, of one who may spend much more, until it is over."""
+
+    def __init__(self) -> None:
+        self.over = asyncio.Event()
+        self.settled = 0
+
+    @property
+    def spent_nusd(self) -> int:
+        return round(self.settled * EACH_USD * NUSD)
+
+    async def run(self, instance: Desk) -> None:
+        who = caller(Rules(budget_usd=1000), Rules(budget_usd=1000))
+        while not self.over.is_set():
+            verdict, bill = await instance.ask(who, usd=EACH_USD)
+            assert verdict.refused is None
+            await asyncio.sleep(0.002)
+            instance.ends(bill, usd=EACH_USD)
+            self.settled += 1
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> int:
@@ -77,35 +99,24 @@ async def test_a_redis_that_comes_back_empty_is_told_what_was_spent_before_it_de
 async def test_killed_and_restarted_under_load_no_request_fails_and_no_spend_is_lost(
     redis: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    who, each, settled = caller(Rules(budget_usd=1000), Rules(budget_usd=1000)), 0.001, 0
-    stop = asyncio.Event()
-
-    async def load(instance: Desk) -> None:
-        nonlocal settled
-        while not stop.is_set():
-            verdict, bill = await instance.ask(who, usd=each)
-            assert verdict.refused is None
-            await asyncio.sleep(0.002)
-            instance.ends(bill, usd=each)
-            settled += 1
-
+    load = Load()
     async with desk(redis) as here, desk(redis) as there:
-        clients = [asyncio.create_task(load(instance)) for instance in (here, there) for _ in range(20)]
+        clients = [asyncio.create_task(load.run(instance)) for instance in (here, there) for _ in range(20)]
         for _ in range(3):
-            so_far = settled
-            await until(lambda so_far=so_far: settled > so_far + 200)
+            so_far = load.settled
+            await until(lambda so_far=so_far: load.settled > so_far + 200)
             redis.kill()
-            so_far = settled
-            await until(lambda so_far=so_far: settled > so_far + 200)
+            so_far = load.settled
+            await until(lambda so_far=so_far: load.settled > so_far + 200)
             await asyncio.to_thread(redis.start)
             await until(lambda: not here.link.down and not there.link.down)
-        stop.set()
+        load.over.set()
         await asyncio.gather(*clients)
         for instance in (here, there):
             await instance.ledger.flush()
-        truth = round(settled * each * NUSD)
+        truth = load.spent_nusd
         assert await here.ledger.spent("acme") == pytest.approx(truth, abs=0.05 * truth)
-        assert await here.ledger.spent("acme") >= truth - 40 * each * NUSD
+        assert await here.ledger.spent("acme") >= truth - 40 * EACH_USD * NUSD
         assert await here.reserved() == 0
         assert warnings(caplog) <= 2 * 2 * 3
 
@@ -134,29 +145,18 @@ async def test_over_a_slow_network_limits_and_budgets_are_as_exact_as_over_a_qui
 async def test_under_load_a_network_that_becomes_too_slow_fails_nothing_and_loses_no_spend(
     redis: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    who, each, settled = caller(Rules(budget_usd=1000), Rules(budget_usd=1000)), 0.001, 0
-    stop = asyncio.Event()
-
-    async def load(instance: Desk) -> None:
-        nonlocal settled
-        while not stop.is_set():
-            verdict, bill = await instance.ask(who, usd=each)
-            assert verdict.refused is None
-            await asyncio.sleep(0.002)
-            instance.ends(bill, usd=each)
-            settled += 1
-
+    load = Load()
     async with DelayProxy(redis.url) as network, desk(network, timeout_s=0.5) as here, desk(redis) as auditor:
-        clients = [asyncio.create_task(load(here)) for _ in range(20)]
+        clients = [asyncio.create_task(load.run(here)) for _ in range(20)]
         for delay_s in (0.02, 5.0):
-            so_far, network.delay_s = settled, delay_s
-            await until(lambda so_far=so_far: settled > so_far + 200)
+            so_far, network.delay_s = load.settled, delay_s
+            await until(lambda so_far=so_far: load.settled > so_far + 200)
         await until(lambda: here.link.down)
         network.delay_s = 0.0
         await until(lambda: not here.link.down)
-        stop.set()
+        load.over.set()
         await asyncio.gather(*clients)
-        truth = round(settled * each * NUSD)
+        truth = load.spent_nusd
         while await auditor.ledger.spent("acme") < truth:
             await asyncio.sleep(0.01)
         assert await auditor.ledger.spent("acme") <= 1.05 * truth
