@@ -41,7 +41,8 @@ class SentenceTransformersEmbedder:
         self._failing = False
         self.failures = 0
         self.name = f"sentence_transformers:{model}"
-        self.dims = int(self._model.get_sentence_embedding_dimension() or 0)
+        dimension = getattr(self._model, "get_embedding_dimension", None)  # its newer name
+        self.dims = int((dimension or self._model.get_sentence_embedding_dimension)() or 0)
 
     async def embed(self, text: str) -> Vector | None:
         try:
