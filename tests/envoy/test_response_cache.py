@@ -199,8 +199,8 @@ async def test_an_answer_that_is_kept_needs_no_replica(shared: Gateway) -> None:
 
 
 async def test_a_stream_that_was_cut_is_not_kept(shared: Gateway) -> None:
-    body = chat(fresh(), stream=True, max_tokens=50)
-    await on_all(shared, mode="reset_midstream", after_tokens=2)
+    body = chat(fresh(), stream=True, max_tokens=600)
+    await on_all(shared, mode="reset_midstream", after_tokens=400)
     with pytest.raises(aiohttp.ClientPayloadError):
         await ask(shared, body, key=KEYS["acme"])
     await on_all(shared, mode="ok")
@@ -254,8 +254,8 @@ async def test_when_the_one_that_went_upstream_hangs_up_the_next_goes(shared: Ga
 async def test_when_the_replica_dies_the_next_goes_elsewhere(shared: Gateway) -> None:
     story = "There was a replica that knew this story. " * 60
     home = (await ask(shared, chat(story), key=KEYS["acme"])).headers["x-kvgate-replica"]
-    await shared.fault(home, mode="die", after_tokens=3)
-    bodies = [chat(story, stream=True, seed=7, max_tokens=60) for _ in range(20)]
+    await shared.fault(home, mode="die", after_tokens=400)
+    bodies = [chat(story, stream=True, seed=7, max_tokens=600) for _ in range(20)]
     got = await asyncio.gather(*(ask(shared, body, key=KEYS["acme"]) for body in bodies), return_exceptions=True)
     cut = [each for each in got if isinstance(each, aiohttp.ClientPayloadError)]
     whole = [each for each in got if not isinstance(each, BaseException)]
