@@ -95,3 +95,41 @@ def test_a_clock_that_jumps_back_does_not_make_a_pace_explode() -> None:
     pace.add(1, 1000)
     pace.add(1, 0)
     assert 0 < pace.per_s(0) <= 2
+
+
+def test_times_of_short_prompts_say_nothing_of_long_ones_however_they_scatter() -> None:
+    for seed in range(20):
+        chance, kin = random.Random(seed), Speed()
+        replicas = [Speed(kin), Speed(kin)]
+        before_s = kin.predict_s(2000)
+        for number in range(16):
+            work, ttft_s = chance.choice([5, 10, 25]), 0.06 * chance.lognormvariate(0, 0.6)
+            kin.learn(work, ttft_s)
+            replicas[number % 2].learn(work, ttft_s)
+        for speed in replicas:
+            assert before_s / 2 < speed.predict_s(2000) < 2 * before_s
+
+
+def test_replicas_that_are_alike_stay_alike_where_times_scatter() -> None:
+    for seed in range(20):
+        chance, kin = random.Random(seed), Speed()
+        replicas = [Speed(kin), Speed(kin)]
+        for _ in range(60):
+            work = 2000 * chance.choice([1, 2, 3, 4])
+            ttft_s = (0.03 + work / 9000) * chance.lognormvariate(0, 0.4)
+            kin.learn(work, ttft_s)
+            min(replicas, key=lambda each: each.predict_s(2000)).learn(work, ttft_s)  # the slow one is asked for nothing
+        fast_s, slow_s = sorted(each.predict_s(2000) for each in replicas)
+        assert slow_s < 1.5 * fast_s
+
+
+def test_a_replica_that_is_asked_for_nothing_moves_along_with_its_kin() -> None:
+    kin = Speed()
+    idle = Speed(kin)
+    for _ in range(5):
+        kin.learn(1000, 3.0)
+        idle.learn(1000, 3.0)
+    before_s = idle.predict_s(1000)
+    for _ in range(60):
+        kin.learn(1000, 0.3)
+    assert idle.predict_s(1000) < 0.8 * before_s
