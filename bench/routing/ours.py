@@ -169,7 +169,8 @@ def _routed(request: BenchRequest, ranking: Ranking, now_s: float, *, timed: boo
         predicted_ttft_s=best.ttft_s(request.prompt_tokens),
         elsewhere_tokens=ranking.elsewhere_tokens,
         timed=timed,
-        restorable_tokens=best.restorable_tokens,
+        behind=best.behind,
+        restored_tokens=best.restored_tokens,
         restore_s=best.restore_s,
     )
 

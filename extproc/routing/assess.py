@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from extproc.fleet.lookup import Lookup
+from extproc.fleet.reuse import Reuse
 from extproc.fleet.state import Fleet
+from extproc.fleet.tiers import Behind, Tier
 from extproc.prefix import Chain
 from extproc.prefix.exact import ExactPrompt
 from extproc.routing.ranking import Candidate
@@ -44,6 +46,7 @@ def assess(
         prompt: its tokens, where they are known.
     """
     index = fleet.index
+    behind = index.behind
     lookup = fleet.look_up(chain, prompt)
     lasting: dict[int, float] = {}  # by tokens matched
     ready: list[Candidate] = []
@@ -77,33 +80,58 @@ def assess(
             state.arrivals.per_s(now_s),
             state.work.per_s(now_s),
         )
-        if state.host_tier is not None:
-            kept_s = index.tier_lifetime_s(name, now_s) / _LIFETIME_MARGIN
-            later_chance = index.reuse.chance(kept_s) if kept_s > lifetime_s else eviction_chance
-            rate = fleet.restore_rate(state, model).tokens_per_s
-            candidate = _with_tier(candidate, lookup, chain.prompt_tokens, rate, later_chance)
+        if tiers := behind.get(name):
+            rates = [fleet.restore_rate(state, model, tier.kind).tokens_per_s for tier in tiers]
+            chances = _retrieval_chances(tiers, index.reuse, lifetime_s, now_s)
+            candidate = _backed(
+                candidate, _found(candidate, tiers, lookup, rates, chances), lookup, chain.prompt_tokens
+            )
         (ready if state.proven else aside).append(candidate)
     return ready or aside
 
 
-def _with_tier(
-    candidate: Candidate, lookup: Lookup, prompt_tokens: int, restore_tokens_per_s: float, later_chance: float
-) -> Candidate:
-    """The same with what is behind it.
+def _found(
+    candidate: Candidate, tiers: Iterable[Tier], lookup: Lookup, rates: Iterable[float], chances: Iterable[float]
+) -> list[Behind]:
+    """The tiers behind a candidate as the prompt finds them: each counts for what those in front of it do not have."""
+    found = []
+    reach = candidate.matched_tokens
+    for tier, rate, chance in zip(tiers, rates, chances, strict=True):
+        held = lookup.behind.get(tier.kind, {}).get(candidate.name, 0)
+        found.append(Behind(tier.kind, max(0, held - reach), rate, 0.0, chance))
+        reach = max(reach, held)
+    return found
+
+
+def _backed(candidate: Candidate, found: list[Behind], lookup: Lookup, prompt_tokens: int) -> Candidate:
+    """The candidate with these behind it. What it restores of the lasting tokens, it need not compute."""
+    reach, lasting = candidate.matched_tokens, candidate.lasting_tokens
+    for place, tier in enumerate(candidate._replace(behind=tuple(found)).restoring):
+        if tier.tokens:
+            reach += tier.tokens
+            left = min(lasting, lookup.lasting_tokens(reach, prompt_tokens))
+            found[place] = tier._replace(lasting_tokens=lasting - left)
+            lasting = left
+    return candidate._replace(behind=tuple(found), lasting_tokens=lasting)
+
+
+def _retrieval_chances(tiers: Iterable[Tier], reuse: Reuse, lifetime_s: float, now_s: float) -> list[float]:
+    """For each tier, the probability that what a replica evicts is used again while the tier has it, but none nearer.
 
     Args:
-        later_chance: probability that what the tier evicts is used again.
+        lifetime_s: for how long the replica itself keeps what is idle, with the margin.
     """
-    behind = candidate._replace(
-        restorable_tokens=max(0, lookup.behind.get(candidate.name, 0) - candidate.matched_tokens),
-        restore_tokens_per_s=restore_tokens_per_s,
-        retrieval_chance=_used_before(candidate.eviction_chance, later_chance),
-    )
-    if not behind.restored_tokens:
-        return behind
-    kept = candidate.lasting_tokens
-    computed = min(kept, lookup.lasting_tokens(behind.reused_tokens, prompt_tokens))
-    return behind._replace(lasting_tokens=computed, restored_lasting_tokens=kept - computed)
+    chance, retrieved = reuse.chance(lifetime_s), 0.0
+    chances = []
+    for tier in tiers:
+        kept_s = tier.lifetime_s(now_s) / _LIFETIME_MARGIN
+        used = 0.0
+        if kept_s > lifetime_s:
+            lifetime_s = kept_s
+            used = max(0.0, _used_before(chance, reuse.chance(kept_s)) - retrieved)
+        chances.append(used)
+        retrieved += used
+    return chances
 
 
 def _used_before(chance: float, later_chance: float) -> float:
