@@ -66,7 +66,7 @@ _PER_REPLICA: tuple[tuple[str, str, _Read], ...] = (
     ),
     (
         "kvgate_replica_remote_tier_tokens",
-        "Tokens that the remote tier is believed to hold, the same for all that reach it; absent for those that do not.",
+        "Tokens that the remote tier is believed to hold, the same for all that reach it; absent for others.",
         lambda fleet, state, now_s: tier.tokens if (tier := fleet.index.tier(state.name, "remote")) else None,
     ),
     (
