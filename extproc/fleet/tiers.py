@@ -66,10 +66,6 @@ class Tier:
         """Prompt tokens that it is believed to have room for."""
         return self._capacity.tokens
 
-    def lifetime_s(self, now_s: float) -> float:
-        """How long what is used there now may lie idle before it is evicted; see `CacheIndex.lifetime_s`."""
-        return self.shadow.lifetime_s(now_s)
-
     def report(self, tokens: int) -> None:
         """So many tokens fit, as it is said; a new figure replaces what was learned under the old one."""
         self._capacity.report(tokens)
@@ -137,5 +133,9 @@ class Tiers:
         """Leading prompt tokens that each tier holds -> those that each replica has behind it, by kind of tier."""
         behind: dict[TierKind, dict[str, int]] = {}
         for tier, tokens in held.items():
-            behind.setdefault(tier.kind, {}).update(dict.fromkeys(tier.replicas, tokens))
+            found = behind.get(tier.kind)
+            if found is None:
+                found = behind[tier.kind] = {}
+            for replica in tier.replicas:
+                found[replica] = tokens
         return behind

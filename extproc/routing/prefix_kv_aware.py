@@ -58,8 +58,8 @@ class PrefixKvAware:
         reused = [candidate.reused_tokens for candidate in candidates]
         gains_s = _gains_s(candidates, reused)
         scores = [
-            _score(candidate, prompt_tokens, busy, delay, gain_s)
-            for candidate, gain_s in zip(candidates, gains_s, strict=True)
+            _score(candidate, max(0, prompt_tokens - reused_tokens), busy, delay, gain_s)
+            for candidate, reused_tokens, gain_s in zip(candidates, reused, gains_s, strict=True)
         ]
         scores.sort(key=_by_cost)
         warm_tokens = max(1.0, _WARM_SHARE * prompt_tokens)
@@ -109,18 +109,20 @@ def _queue_s(candidate: Candidate) -> float:
     return busy / (1 - busy) * candidate.utilisation / candidate.arrivals_per_s
 
 
-def _score(candidate: Candidate, prompt_tokens: int, busy: float, delay: float, gain_s: float) -> Score:
-    own_s = candidate.uncached_tokens(prompt_tokens) / candidate.tokens_per_s
+def _score(candidate: Candidate, computed_tokens: int, busy: float, delay: float, gain_s: float) -> Score:
+    own_s = computed_tokens / candidate.tokens_per_s
     token_s = 1 / candidate.tokens_per_s
     back_s = candidate.eviction_chance * token_s
     lasting_s, kept_tokens, restore_s = candidate.lasting_tokens * token_s, candidate.lasting_tokens, 0.0
+    restorable = False
     if candidate.behind:
         for tier in candidate.behind:
+            restorable = restorable or tier.tokens > 0
             restored_token_s = min(token_s, 1 / tier.tokens_per_s)
             back_s -= tier.retrieval_chance * (token_s - restored_token_s)
             lasting_s += tier.lasting_tokens * restored_token_s
             kept_tokens += tier.lasting_tokens
-        restore_s = candidate.restore_s
+        restore_s = candidate.restore_s if restorable else 0.0
     loss_s = back_s / (1 - busy * candidate.eviction_chance)
     copy_s = lasting_s * delay + kept_tokens * loss_s * (1 + delay)
     new_s = own_s + restore_s
@@ -136,7 +138,7 @@ def _score(candidate: Candidate, prompt_tokens: int, busy: float, delay: float, 
         ("batch_s", batch_s),
         ("credit_s", 0.0 - credit_s),
     )
-    if candidate.restorable_tokens:
+    if restorable:
         return Score(candidate, cost, terms=(*terms, ("restore_s", restore_s)))
     return Score(candidate, cost, terms=terms)
 

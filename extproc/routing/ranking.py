@@ -82,7 +82,10 @@ class Candidate(NamedTuple):
     @property
     def restored_tokens(self) -> int:
         """Prompt tokens that it would restore."""
-        return sum(tier.tokens for tier in self.restoring) if self.behind else 0
+        tokens = 0
+        for tier in self.restoring:
+            tokens += tier.tokens
+        return tokens
 
     @property
     def reused_tokens(self) -> int:
@@ -92,7 +95,10 @@ class Candidate(NamedTuple):
     @property
     def restore_s(self) -> float:
         """Predicted seconds of restoring."""
-        return sum(tier.tokens / tier.tokens_per_s for tier in self.restoring) if self.behind else 0.0
+        restore_s = 0.0
+        for tier in self.restoring:
+            restore_s += tier.tokens / tier.tokens_per_s
+        return restore_s
 
     def uncached_tokens(self, prompt_tokens: int) -> int:
         """Prompt tokens that it would have to compute."""

@@ -10,7 +10,7 @@ from extproc.config.topology import HostTier
 from extproc.fleet.events import CacheCleared, HostTierReported, ReplicaDown, ReplicaUp, Routed
 from extproc.fleet.restore import PRIOR_TOKENS_PER_S, RestoreRate
 from extproc.fleet.state import Fleet
-from extproc.routing.assess import _used_before
+from extproc.routing.behind import used_before
 from tests.unit.candidates import host, replica
 from tests.unit.say import chain, fleet_of, routed
 from tests.unit.tiered import TOKENS, candidates, decide, fleet_with_tiers, prompt, serve
@@ -70,7 +70,7 @@ class TestCost:
 
     @given(chance=st.floats(0, 1), later=st.floats(0, 1))
     def test_the_chance_to_come_back_in_time_is_part_of_that_to_come_back(self, chance: float, later: float) -> None:
-        assert 0 <= _used_before(chance, later) <= chance
+        assert 0 <= used_before(chance, later) <= chance
 
     def test_a_tier_that_keeps_no_longer_than_the_replica_saves_nothing(self) -> None:
         fleet = fleet_with_tiers(a=HostTier(4000))
