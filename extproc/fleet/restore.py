@@ -17,8 +17,8 @@ from extproc.config.topology import TierKind
 PRIOR_TOKENS_PER_S: Mapping[TierKind, float] = {"host": 60_000.0, "remote": 7_500.0}
 """At 128 KiB a token: an 8B model with grouped-query attention (32 layers of 8 heads of 128, keys and values, in 16
 bits). Host: about 8 GB/s, half of what a PCIe 4.0 x16 link does in practice. Remote: about 1 GB/s, what is left of a
-10 Gbit/s network's 1.25. That is less than the prior of the prefill speed: until first tokens show that a store is
-faster than computing, nobody is sent anywhere for its sake."""
+10 Gbit/s network's 1.25. That is less than the prior of the prefill speed: while neither is known, nobody is sent
+anywhere for the sake of a store."""
 _LEAST, _MOST = 100.0, 1e8
 """Bounds of what is believed, in tokens per second."""
 _GAIN = 0.1
