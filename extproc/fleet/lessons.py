@@ -213,7 +213,7 @@ class Lessons:
 def _restored(routed: Routed, cached_tokens: int | None) -> tuple[list[int], bool]:
     """Tokens that were restored from each tier, and whether the engine's count says that all were as many as believed.
 
-    What the count leaves unsaid came from the nearer tiers.
+    The nearest tier was asked first: what the count falls short of was missing in the farthest.
     """
     if cached_tokens is None:
         return [tier.tokens for tier in routed.behind], False

@@ -48,7 +48,7 @@ CASES: Mapping[str, Mapping[str, Any]] = {
         "lmcache": {
             "enabled": True,
             "cacheTokens": 4_000_000,
-            "l2Redis": {"host": "redis", "cacheTokens": 60_000_000},
+            "l2Redis": {"host": "redis", "cacheTokens": 12_000_000},
             "hostIPC": False,
         },
         "imagePullSecrets": [{"name": "registry"}],
@@ -100,9 +100,9 @@ def test_every_resource_is_valid_for_kubernetes(case: str, version: str) -> None
             kubernetes_validate.validate(resource, version, strict=True)
 
 
-@pytest.mark.parametrize(("host", "tokens"), [("redis", 60_000_000), ("", None)])
+@pytest.mark.parametrize(("host", "tokens"), [("redis", 12_000_000), ("", None)])
 def test_the_gateway_is_told_of_the_store_behind_lmcache_if_there_is_one(host: str, tokens: int | None) -> None:
-    given = {"enabled": True, "cacheTokens": 4_000_000, "l2Redis": {"host": host, "cacheTokens": 60_000_000}}
+    given = {"enabled": True, "cacheTokens": 4_000_000, "l2Redis": {"host": host, "cacheTokens": 12_000_000}}
     (provider,) = configuration(resources({"lmcache": given})).providers
     assert (provider.host_cache_tokens, provider.remote_cache_tokens) == (4_000_000, tokens)
 
