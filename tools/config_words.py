@@ -140,6 +140,7 @@ providers:
   - name: vllm
     api_key: ${VLLM_KEY}
     host_cache_tokens: 4000000
+    remote_cache_tokens: 12000000
     replicas: [http://10.0.0.1:8000, http://10.0.0.2:8000]
   - name: vllm-of-8
     data_parallel_size: 8

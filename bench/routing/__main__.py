@@ -52,6 +52,8 @@ def _one(chosen: argparse.Namespace) -> list[Result]:
         speeds=chosen.speeds or (),
         host_blocks=chosen.host_blocks,
         restore_tokens_per_s=chosen.restore_tok_s,
+        remote_blocks=chosen.remote_blocks,
+        remote_tokens_per_s=chosen.remote_tok_s,
     )
     print(f"{workload.name}: {len(workload.requests)} requests, {chosen.replicas} x {plan.kv_tokens} tokens of cache")
     results = []

@@ -46,6 +46,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="blocks of a host tier behind each GPU, told to kvgate alone",
     )
     one.add_argument("--restore-tok-s", type=_above_zero, default=100_000.0, help="how fast it gives them back")
+    one.add_argument(
+        "--remote-blocks",
+        type=_at_least(0),
+        default=0,
+        help="blocks of a store behind all replicas, told to kvgate alone",
+    )
+    one.add_argument("--remote-tok-s", type=_above_zero, default=20_000.0, help="how fast a replica gets them back")
     one.add_argument("--seed", type=int, default=20261122, help="of random policies and generated workloads")
 
     grid = parser.add_argument_group("the grid")

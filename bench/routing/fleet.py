@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from extproc.sim import Engine, EngineSettings
 from extproc.sim.cache import BlockCache
+from extproc.sim.store import BlockStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class FleetPlan:
         joins: replica -> when it joins, with an empty cache.
         leaves: replica -> when it leaves. It gets nothing new from then on and finishes what it has.
         host_blocks: of each replica's host-memory tier, 0 for none; `restore_tokens_per_s` is its speed.
+        remote_blocks: of the store that all engines share behind that, 0 for none; `remote_tokens_per_s` is its speed.
         shared_cache: all engines use one cache of the fleet's size: nobody's, so that any replica hits any block.
     """
 
@@ -31,6 +33,8 @@ class FleetPlan:
     leaves: tuple[tuple[int, float], ...] = ()
     host_blocks: int = 0
     restore_tokens_per_s: float = 100_000.0
+    remote_blocks: int = 0
+    remote_tokens_per_s: float = 20_000.0
     shared_cache: bool = False
 
     def speed(self, replica: int) -> float:
@@ -45,6 +49,11 @@ class FleetPlan:
     def host_tokens(self) -> int:
         """Of the tier behind one replica."""
         return self.host_blocks * self.block_size
+
+    @property
+    def remote_tokens(self) -> int:
+        """Of the store behind all replicas."""
+        return self.remote_blocks * self.block_size
 
     @property
     def smallest_speed(self) -> float:
@@ -70,7 +79,8 @@ class FleetPlan:
         if self.shared_cache:
             blocks, host_blocks = self.kv_blocks * self.replicas, self.host_blocks * self.replicas
             shared = BlockCache(blocks, elastic=True, host_blocks=host_blocks)
-        return [Engine(self._engine(replica), shared) for replica in range(self.replicas)]
+        remote = BlockStore(self.remote_blocks)
+        return [Engine(self._engine(replica), shared, remote) for replica in range(self.replicas)]
 
     def _engine(self, replica: int) -> EngineSettings:
         speed = self.speed(replica)
@@ -83,4 +93,5 @@ class FleetPlan:
             decode_tokens_per_s=self.decode_tokens_per_s * speed,
             host_blocks=self.host_blocks,
             restore_tokens_per_s=self.restore_tokens_per_s,
+            remote_tokens_per_s=self.remote_tokens_per_s,
         )

@@ -21,6 +21,7 @@ def run(policy: str, workload: Workload, plan: FleetPlan, seed: int = 0) -> tupl
         plan = plan_of(policy, plan, workload)
     engines = plan.build()
     speeds = [plan.speed(replica) for replica in range(plan.replicas)]
-    chosen = build(policy, Setting(engines, plan.prefill_tokens_per_s, speeds, seed, plan.host_tokens))
+    tiers = plan.host_tokens, plan.remote_tokens
+    chosen = build(policy, Setting(engines, plan.prefill_tokens_per_s, speeds, seed, *tiers))
     result = drive(workload, plan, engines, chosen)
     return result, Outcome.of(result, chosen.notes())

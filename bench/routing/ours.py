@@ -17,6 +17,7 @@ from extproc.fleet.events import (
     FirstToken,
     HostTierReported,
     LoadReported,
+    RemoteTierReported,
     ReplicaDown,
     ReplicaDraining,
     ReplicaUp,
@@ -38,8 +39,8 @@ class KvGate:
 
     Args:
         strategy: as `routing.strategy` of a configuration.
-        exact: what a replica holds is read from its engine instead of being inferred; what its host tier holds counts
-            as held, and restoring as nothing.
+        exact: what a replica holds is read from its engine instead of being inferred; what is behind it counts as
+            held, and restoring as nothing.
     """
 
     def __init__(self, setting: Setting, strategy: Strategy = "prefix_kv_aware", *, exact: bool = False) -> None:
@@ -49,6 +50,7 @@ class KvGate:
         self._sampler = Sampler(_FIRST_TOKENS_PER_S, self._clock)
         self._exact = Exact(setting.engines) if exact else None
         self._host_tier = HostTier(setting.host_tokens) if setting.host_tokens and not exact else None
+        self._remote_tokens = None if exact else setting.remote_tokens or None
         self._live: dict[str, int] = {}
         self._options: tuple[Option, ...] = ()
         self._timed: set[str] = set()
@@ -90,6 +92,8 @@ class KvGate:
         self._apply(CapacityReported(now_s, _name(replica), capacity_tokens))
         if self._host_tier is not None:
             self._apply(HostTierReported(now_s, _name(replica), self._host_tier))
+        if self._remote_tokens is not None:
+            self._apply(RemoteTierReported(now_s, _name(replica), self._remote_tokens))
 
     def down(self, replica: int, now_s: float) -> None:
         del self._live[_name(replica)]
@@ -169,7 +173,8 @@ def _routed(request: BenchRequest, ranking: Ranking, now_s: float, *, timed: boo
         predicted_ttft_s=best.ttft_s(request.prompt_tokens),
         elsewhere_tokens=ranking.elsewhere_tokens,
         timed=timed,
-        restorable_tokens=best.restorable_tokens,
+        behind=best.behind,
+        restored_tokens=best.restored_tokens,
         restore_s=best.restore_s,
     )
 

@@ -1,11 +1,12 @@
 """Policies by name. `+P` behind a name gives it the exact view of every engine's cache.
 
-`kvgate-T` is `kvgate` that has not been told of the host tiers behind the replicas: what knowing of them is worth.
+`kvgate-T` is `kvgate` that has not been told of the tiers behind the replicas, `kvgate-R` one that has not been told of
+the remote tier alone: what knowing of them is worth.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import get_args
 
@@ -39,7 +40,11 @@ _CACHE_AWARE: dict[str, Callable[[Setting, View], Policy]] = {
 
 REAL = (*_BLIND, *_CACHE_AWARE, "kvgate")
 EXACT = (*(f"{name}+P" for name in _CACHE_AWARE), "kvgate+P")
-TIERLESS = "kvgate-T"
+UNTOLD: Mapping[str, Mapping[str, int]] = {
+    "kvgate-T": {"host_tokens": 0, "remote_tokens": 0},
+    "kvgate-R": {"remote_tokens": 0},
+}
+"""What of a setting each does not know."""
 GRID = (*REAL, *EXACT, *LINES)
 
 
@@ -47,7 +52,7 @@ def known() -> list[str]:
     """Every name; those with `kvgate:` are the gateway's other strategies."""
     from extproc.config.settings import Strategy
 
-    return [*GRID, TIERLESS, *(f"kvgate:{name}" for name in get_args(Strategy))]
+    return [*GRID, *UNTOLD, *(f"kvgate:{name}" for name in get_args(Strategy))]
 
 
 def resolve(name: str) -> str:
@@ -86,8 +91,8 @@ def _ours(name: str, setting: Setting) -> Policy:
     from bench.routing.ours import KvGate
     from extproc.config.settings import Strategy
 
-    if name == TIERLESS:
-        return KvGate(replace(setting, host_tokens=0))
+    if name in UNTOLD:
+        return KvGate(replace(setting, **UNTOLD[name]))
     base, exact = name.removesuffix("+P"), name.endswith("+P")
     strategy = base.partition(":")[2] or "prefix_kv_aware"
     for each in get_args(Strategy):

@@ -52,6 +52,7 @@ class Setting:
         speeds: rate of each replica as a multiple of that; only an oracle may look.
         seed: of a policy's own dice.
         host_tokens: that fit in the host tier behind each replica, as an operator would configure it; 0 for none.
+        remote_tokens: that fit in the store behind all of them, likewise.
     """
 
     engines: Sequence[Engine]
@@ -59,3 +60,4 @@ class Setting:
     speeds: Sequence[float]
     seed: int
     host_tokens: int = 0
+    remote_tokens: int = 0

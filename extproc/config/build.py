@@ -13,7 +13,7 @@ from .kv_feeds import kv_feeds_of
 from .providers import Provider
 from .ranks import ranks_of
 from .settings import Settings
-from .tiers import host_tiers_of
+from .tiers import host_tiers_of, remote_tier_of
 from .topology import FALLBACK_CLUSTER, Model, Pool, Replica, Target, Topology
 
 _RESERVED_PREFIX = "kvgate-"
@@ -59,7 +59,7 @@ def build(settings: Settings) -> Topology:
     model and `Target.weight` stays 1.
 
     Raises:
-        ConfigError: no models, URLs that cannot be used, or names, host tiers, KV events or ranks that contradict each
+        ConfigError: no models, URLs that cannot be used, or names, tiers, KV events or ranks that contradict each
             other.
     """
     if not settings.models:
@@ -81,7 +81,7 @@ def targets_of(settings: Settings) -> dict[str, tuple[Origin, ...]]:
     Raises:
         ConfigError: see `build`.
     """
-    return _with_ranks(_with_kv_feeds(_with_host_tiers(origins_of(settings), settings), settings), settings)
+    return _with_ranks(_with_kv_feeds(_with_tiers(origins_of(settings), settings), settings), settings)
 
 
 def _with_ranks(origins: dict[str, tuple[Origin, ...]], settings: Settings) -> dict[str, tuple[Origin, ...]]:
@@ -96,14 +96,16 @@ def _with_ranks(origins: dict[str, tuple[Origin, ...]], settings: Settings) -> d
     return {provider: tuple(each for origin in group for each in split(origin)) for provider, group in origins.items()}
 
 
-def _with_host_tiers(origins: dict[str, tuple[Origin, ...]], settings: Settings) -> dict[str, tuple[Origin, ...]]:
-    tiers = host_tiers_of(settings)
+def _with_tiers(origins: dict[str, tuple[Origin, ...]], settings: Settings) -> dict[str, tuple[Origin, ...]]:
+    hosts, remote = host_tiers_of(settings), remote_tier_of(settings)
 
-    def with_tier(origin: Origin) -> Origin:
-        tier = tiers.get((origin.replica.host, origin.replica.port))
-        return replace(origin, replica=replace(origin.replica, host_tier=tier)) if tier else origin
+    def with_tiers(origin: Origin) -> Origin:
+        replica = origin.replica
+        address = replica.host, replica.port
+        backed = replace(replica, host_tier=hosts.get(address), remote_cache_tokens=remote.get(address))
+        return replace(origin, replica=backed)
 
-    return {provider: tuple(map(with_tier, group)) for provider, group in origins.items()}
+    return {provider: tuple(map(with_tiers, group)) for provider, group in origins.items()}
 
 
 def _with_kv_feeds(origins: dict[str, tuple[Origin, ...]], settings: Settings) -> dict[str, tuple[Origin, ...]]:

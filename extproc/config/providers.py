@@ -80,6 +80,11 @@ class Provider(Section):
     kv_domain: Name | None = Field(
         None, description="replicas that name the same domain share one host tier; default: each has its own"
     )
+    remote_cache_tokens: PositiveInt | None = Field(
+        None,
+        description="tokens in the remote tier that the replicas reach, a Redis behind LMCache for example: one store "
+        "for all providers that give it; default: none",
+    )
     kv_events: KvEvents | None = Field(
         None, description="the replicas' KV events, of which precise mode is made; default: they publish none"
     )

@@ -1,7 +1,8 @@
-"""Host tiers of the configuration: `host_cache_tokens` and `kv_domain` -> what is behind each replica.
+"""Tiers of the configuration: `host_cache_tokens`, `kv_domain`, `remote_cache_tokens` -> what is behind each replica.
 
 `host_cache_tokens` is the size of one tier: of the one behind each replica, or of the one that a domain shares. A
-domain may span providers; its size need be given once.
+domain may span providers; its size need be given once. `remote_cache_tokens` is the size of the only remote tier there
+is; a provider that does not give it does not reach it.
 """
 
 from __future__ import annotations
@@ -42,6 +43,30 @@ def host_tiers_of(settings: Settings) -> dict[Address, HostTier]:
     if problems:
         raise ConfigError(dict.fromkeys(problems))
     return tiers
+
+
+def remote_tier_of(settings: Settings) -> dict[Address, int]:
+    """Tokens in the remote tier, by the address of each replica that reaches it.
+
+    Raises:
+        ConfigError: it has two sizes.
+    """
+    urls = replica_urls(settings)
+    problems: list[Problem] = []
+    size: int | None = None
+    reached: dict[Address, int] = {}
+    for index, provider in enumerate(settings.providers):
+        tokens = provider.remote_cache_tokens
+        if tokens is None:
+            continue
+        size = size or tokens
+        if tokens != size:
+            text = f"the remote tier is one for all providers: it has {size} tokens elsewhere, {tokens} here"
+            problems.append(Problem(("providers", index, "remote_cache_tokens"), text))
+        reached |= {address_of(replica.url): tokens for replica in urls[provider.name]}
+    if problems:
+        raise ConfigError(problems)
+    return reached
 
 
 def _listed(settings: Settings) -> Iterator[tuple[KeyPath, Address, str, int | None]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import overload
+from typing import Literal, overload
 
 from .engines import ENGINES, Engine
 
@@ -18,6 +18,10 @@ FALLBACK_CLUSTER = "kvgate-default"
 
 RANK_MARK = "~"
 """Stands between a replica's name and a data-parallel rank of it; no configured name has one."""
+
+
+TierKind = Literal["host", "remote"]
+"""What can be behind a replica's KV cache, nearest first: memory of its host, and the store behind all hosts."""
 
 
 def host_port(host: str, port: int) -> str:
@@ -68,6 +72,7 @@ class Replica:
         cluster: the Envoy cluster that holds this replica alone, if it has one.
         metrics_path: where the engine tells its load and the size of its KV cache; empty: nowhere.
         host_tier: behind its KV cache; None: there is none.
+        remote_cache_tokens: that fit in the store behind all host tiers; None: it reaches none.
         draining: finishes what it has, gets nothing new.
         kv_feed: its KV events; None: it has none.
         rank: of those of the process; None: it has but one.
@@ -80,6 +85,7 @@ class Replica:
     cluster: str | None = None
     metrics_path: str = ""
     host_tier: HostTier | None = None
+    remote_cache_tokens: int | None = None
     draining: bool = False
     kv_feed: KvFeed | None = None
     rank: int | None = None

@@ -48,9 +48,10 @@ def as_table(answer: dict[str, Any]) -> str:
     """The answer for a person: what was decided, and a line a replica, best first."""
     receipt = answer["receipt"]
     rows = [_HEADINGS, *(_row(each, receipt["replica"]) for each in receipt["replicas"])]
-    if not any("restorable_tokens" in each for each in receipt["replicas"]):
-        at = _HEADINGS.index("RESTORABLE")
-        rows = [(*row[:at], *row[at + 1 :]) for row in rows]
+    for heading, name in (("RESTORABLE", "restorable_tokens"), ("REMOTE", "remote_tokens")):
+        if not any(name in each for each in receipt["replicas"]):
+            at = rows[0].index(heading)
+            rows = [(*row[:at], *row[at + 1 :]) for row in rows]
     return "\n".join(
         [
             f"{answer['model']}: {answer['prompt_tokens']} prompt tokens in {answer['prompt_blocks']} blocks",
@@ -61,7 +62,7 @@ def as_table(answer: dict[str, Any]) -> str:
     )
 
 
-_NUMBERS = ("TTFT", "WAIT", "MATCHED", "RESTORABLE", "UNCACHED", "TOKENS/S", "BASE", "IN FLIGHT", "COST")
+_NUMBERS = ("TTFT", "WAIT", "MATCHED", "RESTORABLE", "REMOTE", "UNCACHED", "TOKENS/S", "BASE", "IN FLIGHT", "COST")
 _HEADINGS = ("", "REPLICA", *_NUMBERS, "TERMS")
 
 
@@ -76,6 +77,7 @@ def _row(replica: dict[str, Any], chosen: str) -> tuple[str, ...]:
         f"{replica['wait_s']:.3f} s",
         str(replica["matched_tokens"]),
         str(replica.get("restorable_tokens", 0)),
+        str(replica.get("remote_tokens", 0)),
         str(replica["uncached_tokens"]),
         str(replica["tokens_per_s"]),
         f"{replica['base_s']:.3f} s",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from extproc.config.topology import HostTier
 from extproc.fleet.kv_events import BlocksRemoved, BlocksStored, FeedReported
+from extproc.fleet.tiers import Behind
 from extproc.prefix import Chain
 from extproc.prefix.exact import ExactPrompt
 
@@ -59,8 +60,9 @@ class Routed:
         request_id: `x-request-id`, the second way to recognise the request; clients may repeat one.
         replica: the first choice.
         uncached_tokens: prompt tokens that the first choice was expected to compute.
-        restorable_tokens: prompt tokens that the host tier behind it was believed to hold beyond what it held itself.
-        restore_s: how long it was expected to restore them; 0 if it was expected to compute them.
+        behind: the tiers behind it, and what of the prompt each was believed to hold beyond what was in front of it.
+        restored_tokens: of these, those that it was expected to restore.
+        restore_s: how long that was expected to take.
         predicted_ttft_s: when its first token was expected, from now; None if the strategy did not say.
         elsewhere_tokens: prompt tokens that the warmest of the others was believed to hold.
         model: whose prompts teach us what a token is; empty: nothing is learned from this one.
@@ -78,14 +80,20 @@ class Routed:
     elsewhere_tokens: int = 0
     model: str = ""
     timed: bool = False
-    restorable_tokens: int = 0
+    behind: tuple[Behind, ...] = ()
+    restored_tokens: int = 0
     restore_s: float = 0.0
     prompt: ExactPrompt | None = None
 
     @property
     def matched_tokens(self) -> int:
         """Prompt tokens that the first choice was believed to hold itself."""
-        return max(0, self.predicted_tokens - (self.restorable_tokens if self.restore_s else 0))
+        return max(0, self.predicted_tokens - self.restored_tokens)
+
+    @property
+    def restorable_tokens(self) -> int:
+        """Prompt tokens that the tiers behind it were believed to hold beyond what it held itself."""
+        return sum(tier.tokens for tier in self.behind)
 
     @property
     def predicted_tokens(self) -> int:
@@ -194,6 +202,19 @@ class HostTierReported:
     tier: HostTier | None
 
 
+@dataclass(frozen=True, slots=True)
+class RemoteTierReported:
+    """A replica reaches the store behind all host tiers.
+
+    Args:
+        tokens: that fit in it; None if the replica does not reach it, or no longer.
+    """
+
+    at_s: float
+    replica: str
+    tokens: int | None
+
+
 Event = (
     ReplicaUp
     | ReplicaProven
@@ -207,6 +228,7 @@ Event = (
     | LoadReported
     | CapacityReported
     | HostTierReported
+    | RemoteTierReported
     | BlocksStored
     | BlocksRemoved
     | FeedReported

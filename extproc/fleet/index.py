@@ -8,9 +8,9 @@ A block can be *held* (a replica that served it keeps it) or *claimed* (a reques
 count in a match, since the engine shares a prefix between running requests, but they vanish with their request. While
 they last, what they need is not evicted.
 
-A host tier (`fleet/tiers.py`) stands behind one replica or several that share it. It is one more holder in the same
-tree, so the same walk matches it, and has a bit and a shadow of its own. What a replica has served is written through
-to its tier at once; nothing is ever claimed there.
+A tier (`fleet/tiers.py`) stands behind one replica or several that share it: a host tier, and behind that the remote
+one. It is one more holder in the same tree, so the same walk matches it, and has a bit and a shadow of its own. What a
+replica has served is written through to its tiers at once; nothing is ever claimed there.
 
 Memory: about 50 bytes a held block of conversations, 25 of long prompts, 7 where another replica holds it too; at the
 default bound of 200,000 blocks 10 MB a replica, and as much a tier. At worst, if no prompt is longer than a block, 950
@@ -24,6 +24,7 @@ from bisect import bisect_left
 from collections.abc import Mapping
 from itertools import accumulate
 
+from extproc.config.topology import TierKind
 from extproc.fleet.lookup import Lookup, named, shared
 from extproc.fleet.reuse import Reuse
 from extproc.fleet.shadow import Shadow
@@ -38,7 +39,7 @@ class CacheIndex:
     """The caches of every replica. What is said or asked of an unknown replica changes nothing and is nothing.
 
     Args:
-        max_blocks_per_replica: hard bound of each replica's shadow, whatever its engine says, and of each host tier's,
+        max_blocks_per_replica: hard bound of each replica's shadow, whatever its engine says, and of each tier's,
             whatever its size. What requests in flight need is in it, and is kept even if it alone exceeds it.
 
     Raises:
@@ -78,45 +79,57 @@ class CacheIndex:
             self._names[shadow.bit] = replica
 
     def remove(self, replica: str) -> None:
-        """Forgets a replica and all that it held or was to hold; a host tier is forgotten with its last replica."""
-        self.set_tier(replica, None)
+        """Forgets a replica and all that it held or was to hold; a tier is forgotten with its last replica."""
+        for tier in self.tiers(replica):
+            self.set_tier(replica, None, kind=tier.kind)
         shadow = self._shadows.pop(replica, None)
         if shadow is not None:
             shadow.forget()
             del self._names[shadow.bit]
             self._everyone ^= shadow.bit
 
-    def set_tier(self, replica: str, domain: str | None, tokens: int = 0) -> None:
-        """From now on, this host tier is behind the replica.
+    def set_tier(self, replica: str, domain: str | None, tokens: int = 0, kind: TierKind = "host") -> None:
+        """From now on, this tier is behind the replica, beside those of other kinds.
 
         Args:
-            domain: replicas that name the same one share a tier; None: there is none.
+            domain: replicas that name the same one share a tier of that kind; None: there is none.
             tokens: that fit in it; for all that share it, the latest figure.
 
         Raises:
             ValueError: it is not positive.
         """
         if domain is not None and tokens <= 0:
-            raise ValueError("a host tier must have room")
+            raise ValueError("a tier must have room")
         if replica not in self._shadows:
             return
         tier = None
         if domain is not None:
-            tier = self._tiers.of_domain(domain) or self._tiers.add(domain, self._new_shadow())
+            tier = self._tiers.find(kind, domain) or self._tiers.add(kind, domain, self._new_shadow())
             self._tree.tiers |= tier.shadow.bit
+            self._tree.remote |= tier.shadow.bit if kind == "remote" else 0
             tier.report(tokens)
-        if abandoned := self._tiers.put_behind(replica, tier):
+        if abandoned := self._tiers.put_behind(replica, kind, tier):
             abandoned.forget()
-            self._tree.tiers ^= abandoned.bit
+            self._tree.tiers &= ~abandoned.bit
+            self._tree.remote &= ~abandoned.bit
             self._everyone ^= abandoned.bit
 
-    def tier(self, replica: str) -> Tier | None:
-        """The host tier behind a replica; None if it has none. For others to read and, of its size, to teach."""
-        return self._behind.get(replica)
+    @property
+    def behind(self) -> Mapping[str, tuple[Tier, ...]]:
+        """The tiers behind each replica that has any, the nearest first. Read only."""
+        return self._behind
+
+    def tiers(self, replica: str) -> tuple[Tier, ...]:
+        """The tiers behind a replica, the nearest first. For others to read and, of their sizes, to teach."""
+        return self._behind.get(replica, ())
+
+    def tier(self, replica: str, kind: TierKind = "host") -> Tier | None:
+        """The one of that kind; None if there is none."""
+        return next((tier for tier in self.tiers(replica) if tier.kind == kind), None)
 
     def clear(self, replica: str) -> None:
-        """Forgets what a replica held. What requests in flight are computing there stays claimed, what is in its host
-        tier stays there."""
+        """Forgets what a replica held. What requests in flight are computing there stays claimed, what is in its tiers
+        stays there."""
         if shadow := self._shadows.get(replica):
             shadow.clear()
 
@@ -153,8 +166,9 @@ class CacheIndex:
         """
         if shadow := self._shadows.get(replica):
             shadow.store(chain, at_s, further_tokens)
-            if self._behind and chain.hashes and (tier := self._behind.get(replica)):
-                tier.shadow.store(chain, at_s, 0)
+            if self._behind and chain.hashes:
+                for tier in self.tiers(replica):
+                    tier.shadow.store(chain, at_s, 0)
 
     def match(self, chain: Chain) -> dict[str, int]:
         """Leading prompt tokens that each replica holds or will; replicas that have none are left out."""
@@ -168,9 +182,8 @@ class CacheIndex:
         tokens = named(ended, weights, self._names, ~self._tree.tiers)
         if not self._tree.tiers:
             return Lookup(tokens, *shared(path, chain))
-        held = named(ended, weights, self._tiers.domains, self._tree.tiers)
-        behind = {replica: held[tier.domain] for replica, tier in self._behind.items() if tier.domain in held}
-        return Lookup(tokens, *shared(path, chain), behind)
+        held = named(ended, weights, self._tiers.by_bit, self._tree.tiers)
+        return Lookup(tokens, *shared(path, chain), self._tiers.matched(held))
 
     def _walk(self, hashes: tuple[int, ...]) -> tuple[list[tuple[int, int]], list[Node]]:
         """Down the tree as far as it knows the prompt: (blocks matched, bits of those that have no more), ascending;
@@ -220,9 +233,11 @@ class CacheIndex:
         """
         return _trim(self._shadows.get(replica), chain, cached_tokens, before_s)
 
-    def trim_tier(self, replica: str, chain: Chain, cached_tokens: int, before_s: float) -> int:
-        """The same of the host tier behind the replica: an engine counts as cached what it restores."""
-        tier = self._behind.get(replica)
+    def trim_tier(
+        self, replica: str, chain: Chain, cached_tokens: int, before_s: float, kind: TierKind = "host"
+    ) -> int:
+        """The same of a tier behind the replica: an engine counts as cached what it restores."""
+        tier = self.tier(replica, kind)
         return _trim(tier.shadow, chain, cached_tokens, before_s) if tier else 0
 
     def tokens(self, replica: str) -> int:
@@ -260,11 +275,6 @@ class CacheIndex:
         """
         shadow = self._shadows.get(replica)
         return shadow.lifetime_s(now_s) if shadow else math.inf
-
-    def tier_lifetime_s(self, replica: str, now_s: float) -> float:
-        """The same of the host tier behind the replica; 0 if there is none."""
-        tier = self._behind.get(replica)
-        return tier.shadow.lifetime_s(now_s) if tier else 0.0
 
     def oldest_use_s(self, replica: str) -> float | None:
         """Last use of what would be evicted next; None if nothing can be."""

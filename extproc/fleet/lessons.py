@@ -1,14 +1,14 @@
-"""What an answer teaches: what its replica and the host tier behind it had cached, how fast they are, and what its
-model makes of a prompt.
+"""What an answer teaches: what its replica and the tiers behind it had cached, how fast they are, and what its model
+makes of a prompt.
 
 The engine counts in its own tokens, the gateway in estimates. A count of cached tokens is therefore taken as a share of
 the prompt: cached = estimate * usage.cached_tokens / usage.prompt_tokens. It counts what it restored as cached, too. So
-with a tier, fewer than believed may be there trim the tier, fewer than the replica's own trim both, and more than
-believed say that the tier is larger: of the replica's own cache they say nothing.
+with tiers, fewer than believed may be there trim each that was believed to hold more, the replica's own cache among
+them, and more than believed say that the farthest tier is larger: of those in front of it they say nothing.
 
-A time to the first token has two parts that neither can be seen alone. Where hardly anything was restored, it teaches
-the prefill speed, less the time that restoring should have taken; where at least as much was restored as computed, it
-teaches the restore rate; in between, nothing.
+A time to the first token has parts none of which can be seen alone. Where hardly anything was restored, it teaches the
+prefill speed, less the time that restoring should have taken; where at least as much was restored from one tier as was
+computed and restored otherwise, it teaches the restore rate of that tier; in between, nothing.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from __future__ import annotations
 from collections import Counter, OrderedDict
 from dataclasses import dataclass
 
+from extproc.config.topology import TierKind
 from extproc.fleet.blocks import Claim
 from extproc.fleet.events import Finished, Routed
 from extproc.fleet.index import CacheIndex
 from extproc.fleet.outcome import Outcome, tolerance_tokens
 from extproc.fleet.replica import ReplicaState
-from extproc.fleet.restore import RestoreRate
+from extproc.fleet.restore import PRIOR_TOKENS_PER_S, RestoreRate
 from extproc.fleet.speed import Speed
 from extproc.prefix import UNCORRECTED, Correction
 
@@ -63,7 +64,7 @@ class Lessons:
         self.latency_ewma_alpha = 0.3
         self._faults = faults
         self._usual_speeds: dict[str, Speed] = {}  # by model, of all replicas together
-        self._usual_rates: dict[str, RestoreRate] = {}  # likewise
+        self._usual_rates: dict[tuple[TierKind, str], RestoreRate] = {}  # likewise, for each kind of tier
         self._corrections: OrderedDict[str, Correction] = OrderedDict()
 
     def correction(self, model: str) -> Correction:
@@ -74,9 +75,9 @@ class Lessons:
         """How fast a replica is with a model; as fast as the others, while nothing else is known."""
         return replica.speeds.get(model) or self._usual_speed(model)
 
-    def restore_rate(self, replica: ReplicaState, model: str) -> RestoreRate:
-        """How fast a replica restores; as fast as the others, while nothing else is known."""
-        return replica.restore_rates.get(model) or self._usual_rate(model)
+    def restore_rate(self, replica: ReplicaState, model: str, kind: TierKind) -> RestoreRate:
+        """How fast a replica restores from such a tier; as fast as the others, while nothing else is known."""
+        return replica.restore_rates.get((kind, model)) or self._usual_rate(kind, model)
 
     def learn(self, request: Outstanding, end: Finished, server: ReplicaState) -> Outcome:
         """Takes in an answer that `server` gave."""
@@ -120,22 +121,24 @@ class Lessons:
         """Forgets what the engine had evicted, and learns how much it can hold. Returns the tokens forgotten."""
         chain, limit = routed.chain, cached_tokens + tolerance_tokens(routed.chain.prompt_tokens)
         trimmed = self._index.trim(server.name, chain, limit, routed.at_s)
-        tier_trimmed = self._index.trim_tier(server.name, chain, limit, routed.at_s)
-        tier = self._index.tier(server.name)
+        tiers = self._index.tiers(server.name)
         held = routed.matched_tokens + routed.restorable_tokens
         more = server.name == routed.replica and cached_tokens - held > limit - cached_tokens
         before = server.capacity.tokens
         if trimmed:
             server.capacity.too_high(self._index.tokens(server.name))
-        elif more and tier is None:
+        elif more and not tiers:
             server.capacity.too_low()
         if server.capacity.tokens != before:
             self._index.set_capacity(server.name, server.capacity.tokens)
-        if tier is not None and tier_trimmed:
-            tier.too_large()
-        elif tier is not None and more:
-            tier.too_small()
-        return max(trimmed, tier_trimmed)
+        for tier in tiers:
+            tier_trimmed = self._index.trim_tier(server.name, chain, limit, routed.at_s, tier.kind)
+            if tier_trimmed:
+                tier.too_large()
+            elif more and tier is tiers[-1]:
+                tier.too_small()
+            trimmed = max(trimmed, tier_trimmed)
+        return trimmed
 
     def _store(self, server: ReplicaState, routed: Routed, end: Finished) -> None:
         """The replica holds the prompt now, and behind it what no block covers: the last words and the answer."""
@@ -150,13 +153,19 @@ class Lessons:
         computed = routed.uncached_tokens if cached_tokens is None else routed.chain.prompt_tokens - cached_tokens
         work_tokens, ttft_s = request.ahead_tokens + computed, request.ttft_s or 0.0
         if routed.restorable_tokens:
-            restored_tokens, confirmed = _restored(routed, cached_tokens)
-            rate = self.restore_rate(server, routed.model)
-            if confirmed and restored_tokens >= work_tokens:
-                self._learn_rate(server, routed.model, work_tokens, restored_tokens, ttft_s)
-            if restored_tokens > _HARDLY * work_tokens:
+            restored, confirmed = _restored(routed, cached_tokens)
+            times_s = [
+                tokens / self.restore_rate(server, routed.model, tier.kind).tokens_per_s
+                for tier, tokens in zip(routed.behind, restored, strict=True)
+            ]
+            longest = max(range(len(times_s)), key=times_s.__getitem__)
+            if confirmed and restored[longest] >= work_tokens + sum(restored) - restored[longest]:
+                known_s = sum(times_s) - times_s[longest] + self.speed(server, routed.model).predict_s(work_tokens)
+                name = routed.behind[longest].kind, routed.model
+                self._learn_rate(server, name, restored[longest], ttft_s - known_s)
+            if sum(restored) > _HARDLY * work_tokens:
                 return
-            ttft_s = max(ttft_s - restored_tokens / rate.tokens_per_s, ttft_s / 2)
+            ttft_s = max(ttft_s - sum(times_s), ttft_s / 2)
         self._learn_speed(server, routed, work_tokens, ttft_s)
 
     def _learn_speed(self, server: ReplicaState, routed: Routed, work_tokens: float, ttft_s: float) -> None:
@@ -171,22 +180,19 @@ class Lessons:
             self._faults["impossible time"] += 1
 
     def _learn_rate(
-        self, server: ReplicaState, model: str, work_tokens: float, restored_tokens: int, ttft_s: float
+        self, server: ReplicaState, name: tuple[TierKind, str], restored_tokens: int, restore_s: float
     ) -> None:
-        usual = self._usual_rate(model)
-        own = server.restore_rates.get(model)
+        usual = self._usual_rate(*name)
+        own = server.restore_rates.get(name)
         if own is None:
-            own = server.restore_rates[model] = RestoreRate(usual)
-        if server.restore_rate is usual:
-            server.restore_rate = own
-        restore_s = ttft_s - self.speed(server, model).predict_s(work_tokens)
+            own = server.restore_rates[name] = RestoreRate(usual.tokens_per_s)
         usual.learn(restored_tokens, restore_s)
         own.learn(restored_tokens, restore_s)
 
-    def _usual_rate(self, model: str) -> RestoreRate:
-        usual = self._usual_rates.get(model)
+    def _usual_rate(self, kind: TierKind, model: str) -> RestoreRate:
+        usual = self._usual_rates.get((kind, model))
         if usual is None:
-            usual = self._usual_rates[model] = RestoreRate()
+            usual = self._usual_rates[kind, model] = RestoreRate(PRIOR_TOKENS_PER_S[kind])
         return usual
 
     def _usual_speed(self, model: str) -> Speed:
@@ -204,10 +210,17 @@ class Lessons:
         return correction
 
 
-def _restored(routed: Routed, cached_tokens: int | None) -> tuple[int, bool]:
-    """Tokens that were restored, and whether the engine's count says that these were as many as believed."""
+def _restored(routed: Routed, cached_tokens: int | None) -> tuple[list[int], bool]:
+    """Tokens that were restored from each tier, and whether the engine's count says that all were as many as believed.
+
+    The nearest tier was asked first: what the count falls short of was missing in the farthest.
+    """
     if cached_tokens is None:
-        return routed.restorable_tokens, False
+        return [tier.tokens for tier in routed.behind], False
     beyond = cached_tokens - routed.matched_tokens
     confirmed = beyond >= routed.restorable_tokens - tolerance_tokens(routed.chain.prompt_tokens)
-    return min(max(0, beyond), routed.restorable_tokens), confirmed
+    restored: list[int] = []
+    for tier in routed.behind:
+        restored.append(min(max(0, beyond), tier.tokens))
+        beyond -= restored[-1]
+    return restored, confirmed

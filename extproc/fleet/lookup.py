@@ -7,10 +7,13 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from itertools import accumulate
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+from extproc.config.topology import TierKind
 from extproc.fleet.tree import Node
 from extproc.prefix import Chain
+
+_Name = TypeVar("_Name")
 
 
 class Lookup(NamedTuple):
@@ -21,14 +24,14 @@ class Lookup(NamedTuple):
         spans: of the known part, from its head: where it ends, in tokens, and how many others share it: requests in
             flight, or prompts known to continue it in another way.
         lasting: of each span and all behind it, the lasting tokens.
-        behind: leading prompt tokens that the host tier behind each replica holds; replicas are left out that have no
-            tier, or one that has none.
+        behind: leading prompt tokens that the tier behind each replica holds, by kind of tier; replicas are left out
+            that have no such tier, or one that has none.
     """
 
     tokens: dict[str, int]
     spans: tuple[tuple[int, int], ...] = ()
     lasting: tuple[float, ...] = ()
-    behind: Mapping[str, int] = MappingProxyType({})
+    behind: Mapping[TierKind, Mapping[str, int]] = MappingProxyType({})
 
     def lasting_tokens(self, matched_tokens: int, prompt_tokens: int) -> float:
         """The part that is computed anew behind a match, shared out among all who need it.
@@ -75,9 +78,11 @@ def shared(path: list[Node], chain: Chain) -> tuple[tuple[tuple[int, int], ...],
     return tuple(spans), tuple(lasting)
 
 
-def named(ended: list[tuple[int, int]], weights: tuple[int, ...], names: dict[int, str], bits: int) -> dict[str, int]:
+def named(
+    ended: list[tuple[int, int]], weights: tuple[int, ...], names: dict[int, _Name], bits: int
+) -> dict[_Name, int]:
     """Tokens by name, of those who have these bits, from blocks in ascending order; what comes later holds."""
-    found: dict[str, int] = {}
+    found: dict[_Name, int] = {}
     tokens = counted = 0
     for blocks, mask in ended:
         tokens += sum(weights[counted:blocks])

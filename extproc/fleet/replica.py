@@ -6,7 +6,7 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
-from extproc.config.topology import HostTier
+from extproc.config.topology import HostTier, TierKind
 from extproc.fleet.capacity import Capacity
 from extproc.fleet.pace import Pace
 from extproc.fleet.prefill import PrefillQueue
@@ -25,10 +25,10 @@ class ReplicaState:
         draining: finishes what it has, gets nothing new.
         inflight: requests sent there that have not ended.
         queue: prompts still to be computed there, as far as can be told.
-        speed: how long a prompt takes there, as learned, for the model that it was last asked for.
+        model: that it was last asked for.
+        speed: how long a prompt takes there, as learned, for that model.
         speeds: the same by model, of those that it was timed with.
-        restore_rate: how fast it restores from its host tier, as learned, for the model that it was last asked for.
-        restore_rates: the same by model, of those for which that was seen.
+        restore_rates: how fast it restores, as learned, by kind of tier and model, of those for which that was seen.
         arrivals: requests sent there per second.
         work: seconds of prefill sent there per second; 1 is all that it can do.
         latency_s: of the requests that it served, an exponentially weighted mean; None before the first.
@@ -41,6 +41,7 @@ class ReplicaState:
         ask_after_s: not worth asking before that time whether it serves.
         capacity: of its KV cache.
         host_tier: behind its KV cache; None: there is none.
+        remote_cache_tokens: that fit in the store behind all host tiers; None: it reaches none.
         kv_usage: share of it in use by requests, as its engine last said.
         strangers: requests there that did not come through this gateway, as the engine's count told at `reported_s`.
         strangers_waiting: of those, not yet computed.
@@ -51,10 +52,10 @@ class ReplicaState:
     draining: bool = False
     inflight: int = 0
     queue: PrefillQueue = field(default_factory=PrefillQueue)
+    model: str = ""
     speed: Speed = field(default_factory=Speed)
     speeds: dict[str, Speed] = field(default_factory=dict)
-    restore_rate: RestoreRate = field(default_factory=RestoreRate)
-    restore_rates: dict[str, RestoreRate] = field(default_factory=dict)
+    restore_rates: dict[tuple[TierKind, str], RestoreRate] = field(default_factory=dict)
     arrivals: Pace = field(default_factory=Pace)
     work: Pace = field(default_factory=Pace)
     latency_s: float | None = None
@@ -66,6 +67,7 @@ class ReplicaState:
     ask_after_s: float = -math.inf
     capacity: Capacity = field(default_factory=Capacity)
     host_tier: HostTier | None = None
+    remote_cache_tokens: int | None = None
     kv_usage: float = 0.0
     strangers: int = 0
     strangers_waiting: int = 0

@@ -5,8 +5,8 @@ Of the tokens whose idle time got as long as a seconds, in a cache or after thei
     chance(a) = used again / (used again + not used again so far)
 
 Evicted runs of blocks are remembered by name, so that it is noticed when a prompt comes that would have found them: a
-fleet whose caches are too small for what it serves finds its chance high, not low. What a host tier keeps longer counts
-as idle until it goes from there, too.
+fleet whose caches are too small for what it serves finds its chance high, not low. What a tier keeps longer counts as
+idle until it goes from there, too: from the last that has it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Reuse:
                 self._ghosts.popitem(last=False)
 
     def lost(self, run: Sequence[int], tokens: int, used_s: float, now_s: float) -> None:
-        """What GPUs had evicted before was kept in a host tier, and is now evicted from there."""
+        """What GPUs had evicted before was kept in a tier, and is now evicted from there."""
         for block in run:
             if (ghost := self._ghosts.pop(block, None)) is not None:
                 self._unused[ghost[3]] = max(0.0, self._unused[ghost[3]] - ghost[1])

@@ -1,4 +1,4 @@
-"""A shadow of one KV cache, a replica's or a host tier's: what it holds, and in which order it would evict it."""
+"""A shadow of one KV cache, a replica's or a tier's: what it holds, and in which order it would evict it."""
 
 from __future__ import annotations
 
@@ -167,7 +167,9 @@ class Shadow:
         """The engine has evicted what is behind the part that is kept."""
         run: Sequence[int] = ()
         tiers = self._tree.tiers
-        if isinstance(entry, Holding) and not entry.node.has_elsewhere(self.bit | tiers, kept):
+        # What a remote tier has is not lost with what is evicted in front of it, but GPUs miss it all the same.
+        passed_over = tiers & ~self._tree.remote if self.bit & tiers else tiers
+        if isinstance(entry, Holding) and not entry.node.has_elsewhere(self.bit | passed_over, kept):
             run = entry.node.hashes[max(kept, 0) : entry.held]
         used_s = entry.used_s
         tokens = self._shorten(entry, kept)

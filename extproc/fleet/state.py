@@ -7,6 +7,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from extproc.config.topology import TierKind
 from extproc.fleet.blocks import ReportedBlocks
 from extproc.fleet.events import (
     CacheCleared,
@@ -17,6 +18,7 @@ from extproc.fleet.events import (
     HostTierReported,
     Lapsed,
     LoadReported,
+    RemoteTierReported,
     ReplicaDown,
     ReplicaDraining,
     ReplicaProven,
@@ -36,6 +38,9 @@ from extproc.prefix.exact import ExactPrompt, may_go_on
 from extproc.prefix.media_runs import MediaRuns
 
 log = logging.getLogger(__name__)
+
+_STORE = "the store"
+"""The domain of the only remote tier there is."""
 
 
 class Fleet:
@@ -86,6 +91,7 @@ class Fleet:
             LoadReported: self._load_reported,
             CapacityReported: self._capacity_reported,
             HostTierReported: self._host_tier_reported,
+            RemoteTierReported: self._remote_tier_reported,
             BlocksStored: self._blocks_reported,
             BlocksRemoved: self._blocks_reported,
             FeedReported: self._blocks_reported,
@@ -105,16 +111,18 @@ class Fleet:
         """How fast a replica is with a model. Read only."""
         return self._lessons.speed(replica, model)
 
-    def restore_rate(self, replica: ReplicaState, model: str) -> RestoreRate:
-        """How fast a replica restores what its host tier holds of a model. Read only."""
-        return self._lessons.restore_rate(replica, model)
+    def restore_rate(self, replica: ReplicaState, model: str, kind: TierKind = "host") -> RestoreRate:
+        """How fast a replica restores what a tier behind it holds of a model. Read only."""
+        return self._lessons.restore_rate(replica, model, kind)
 
     def correction(self, model: str) -> Correction:
         """What is known of a model's tokens. Read only."""
         return self._lessons.correction(model)
 
     def look_up(self, chain: Chain, prompt: ExactPrompt | None = None) -> Lookup:
-        """What every replica and its tier have of a prompt: as the engine says, where it does, else as believed.
+        """What every replica and its tiers have of a prompt: as the engine says, where it does, else as believed.
+
+        Of a remote tier none says anything.
 
         Args:
             prompt: its tokens; None: they are not known, and what engines say cannot be used.
@@ -123,7 +131,7 @@ class Fleet:
         if prompt is None:
             return lookup
         reported = self.blocks.look_up(prompt)
-        tokens, behind = dict(lookup.tokens), dict(lookup.behind)
+        tokens, hosts = dict(lookup.tokens), dict(lookup.behind.get("host", {}))
         host_sizes = self.blocks.host_block_sizes()
         for name, state in self._replicas.items():
             feed = self.blocks.state(name)
@@ -136,8 +144,8 @@ class Fleet:
             host_size = host_sizes.get(name)
             if state.host_tier is not None and host_size is not None:
                 matched = reported.behind.get(name, 0)
-                _take_over(behind, name, matched, feed == "partial" or may_go_on(prompt, matched, host_size))
-        return lookup._replace(tokens=tokens, behind=behind)
+                _take_over(hosts, name, matched, feed == "partial" or may_go_on(prompt, matched, host_size))
+        return lookup._replace(tokens=tokens, behind={**lookup.behind, "host": hosts})
 
     def configure(self, failure_threshold: int, cooldown_s: float, latency_ewma_alpha: float) -> None:
         """Goes by these settings from now on; see the class."""
@@ -200,6 +208,11 @@ class Fleet:
                 # No configured name has a space in it: a replica's own tier is nobody else's.
                 self.index.set_tier(event.replica, tier.domain or f"of {event.replica}", tier.tokens)
 
+    def _remote_tier_reported(self, event: RemoteTierReported) -> None:
+        if state := self._replicas.get(event.replica):
+            state.remote_cache_tokens = event.tokens
+            self.index.set_tier(event.replica, _STORE if event.tokens else None, event.tokens or 0, "remote")
+
     def _routed(self, event: Routed) -> None:
         if event.ticket in self._outstanding:
             return
@@ -210,8 +223,8 @@ class Fleet:
             self._tickets.setdefault(event.request_id, []).append(event.ticket)
         if state is not None:
             state.speed = self._lessons.speed(state, event.model)
-            state.restore_rate = self._lessons.restore_rate(state, event.model)
-            new_tokens = event.uncached_tokens + event.restorable_tokens
+            state.model = event.model
+            new_tokens = event.uncached_tokens + event.restored_tokens
             memory_s = state.memory_wait_s(new_tokens, self.index.claimed_tokens(event.replica))
             request.ahead_tokens = state.wait_s(event.at_s, memory_s) * state.speed.tokens_per_s
             work_tokens = event.uncached_tokens + event.restore_s * state.speed.tokens_per_s

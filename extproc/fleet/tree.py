@@ -143,13 +143,15 @@ class PrefixTree:
 
     Attributes:
         blocks: distinct ones known.
-        tiers: bits of those who are no replicas but host tiers behind them.
+        tiers: bits of those who are no replicas but tiers behind them.
+        remote: of these, the bits of remote tiers.
     """
 
     def __init__(self) -> None:
         self.root = Node(None, array("Q"), array("Q"), 0, 0)
         self.blocks = 0
         self.tiers = 0
+        self.remote = 0
 
     def path(self, chain: Chain) -> list[Node]:
         """The nodes that make up a chain, from its head; makes those that are missing.

@@ -34,7 +34,8 @@ class Decision:
         not_shown: replicas that were weighed and are not in `ranking`.
         replica: the first choice; empty for an answer from a cache.
         served_by: empty while nobody has.
-        matched_tokens, restorable_tokens: of the prompt, believed to be on the first choice and in the tier behind it.
+        matched_tokens, restorable_tokens: of the prompt, believed to be on the first choice and in tiers behind it.
+        remote_tokens: of the restorable ones, those that only the remote tier has.
         cached_tokens: by the engine's count; None while it has not said.
         ttft_s: as observed; None if it was not timed.
         status: 0 before the end, and where the client left before there was one.
@@ -55,6 +56,7 @@ class Decision:
         "prompt_tokens",
         "ranking",
         "reason",
+        "remote_tokens",
         "replica",
         "request_id",
         "restorable_tokens",
@@ -77,7 +79,7 @@ class Decision:
         self.ranking: Ranking | None = None
         self.not_shown = 0
         self.replica = self.served_by = self.reason = ""
-        self.matched_tokens = self.restorable_tokens = self.status = 0
+        self.matched_tokens = self.restorable_tokens = self.remote_tokens = self.status = 0
         self.predicted_ttft_s = 0.0
         self.cached_tokens: int | None = None
         self.ttft_s: float | None = None
@@ -151,6 +153,7 @@ class Decisions:
         decision.reason = ranking.reason
         decision.matched_tokens = best.matched_tokens
         decision.restorable_tokens = best.restorable_tokens
+        decision.remote_tokens = best.remote_tokens
         decision.predicted_ttft_s = best.ttft_s(decision.prompt_tokens)
         shown = ranking.scores[:_SHOWN]
         decision.not_shown = len(ranking.scores) - len(shown)

@@ -305,7 +305,8 @@ class Exchange:
             elsewhere_tokens=self.ranking.elsewhere_tokens,
             model=self.model.name,
             timed=self.response.timed,
-            restorable_tokens=best.restorable_tokens,
+            behind=best.behind,
+            restored_tokens=best.restored_tokens,
             restore_s=best.restore_s,
             prompt=self.prompt,
         )

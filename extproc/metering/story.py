@@ -24,7 +24,7 @@ class Story(NamedTuple):
         replica: the first choice.
         prompt_tokens: as estimated.
         matched_tokens: of those, believed to be in the first choice's own cache.
-        restored_tokens: of those, expected to come from the tier behind it.
+        restored_tokens: of those, expected to come from the tiers behind it.
         wait_s: predicted, until the first choice would begin with it.
         gateway_s: until the processor had decided.
     """

@@ -54,6 +54,7 @@ def _shown(decision: Decision) -> pb.Decision:
         prompt_tokens=decision.prompt_tokens,
         matched_tokens=decision.matched_tokens,
         restorable_tokens=decision.restorable_tokens,
+        remote_tokens=decision.remote_tokens,
         cached_tokens=-1 if decision.cached_tokens is None else decision.cached_tokens,
         predicted_ttft_s=decision.predicted_ttft_s,
         ttft_s=-1 if decision.ttft_s is None else decision.ttft_s,

@@ -54,13 +54,15 @@ class Index:
 
     def _of(self, state: ReplicaState) -> pb.ReplicaIndex:
         index, name = self.fleet.index, state.name
-        tier, lifetime_s = index.tier(name), index.lifetime_s(name, self.clock.now())
+        held = {tier.kind: tier.tokens for tier in index.tiers(name)}
+        lifetime_s = index.lifetime_s(name, self.clock.now())
         return pb.ReplicaIndex(
             name=name,
             tokens=index.tokens(name),
             capacity_tokens=state.capacity.tokens or 0,
             held_blocks=index.held_blocks(name),
             claimed_blocks=index.claimed_blocks(name),
-            host_tier_tokens=tier.tokens if tier else 0,
+            host_tier_tokens=held.get("host", 0),
             lifetime_s=lifetime_s if math.isfinite(lifetime_s) else -1,
+            remote_tier_tokens=held.get("remote", 0),
         )

@@ -171,7 +171,7 @@ class Replicas:
         if state is None:
             return view  # of a provider that serves no model
         now_s, index, lately = self._clock.now(), self._fleet.index, self._decisions.lately(name)
-        tier = index.tier(name)
+        held = {tier.kind: tier.tokens for tier in index.tiers(name)}
         view.state = "draining" if state.draining else "serving" if state.proven else "in_doubt"
         view.inflight = state.inflight
         view.others_inflight = state.busy(now_s) - state.inflight
@@ -181,7 +181,8 @@ class Replicas:
         view.base_s = state.speed.base_s
         view.index_tokens = index.tokens(name)
         view.capacity_tokens = state.capacity.tokens or 0
-        view.host_tier_tokens = tier.tokens if tier else 0
+        view.host_tier_tokens = held.get("host", 0)
+        view.remote_tier_tokens = held.get("remote", 0)
         view.kv_usage = state.kv_usage
         view.routed = state.routed
         view.failures = state.failures

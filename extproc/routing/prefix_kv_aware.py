@@ -2,22 +2,24 @@
 
     ttft_s(r) = base_s + wait_s + restore_s + own_s
                                                 own_s     = computed tokens / prefill speed
-                                                restore_s = restored tokens / restore rate
+                                                restore_s = sum of restored tokens / restore rate over tiers
     cost(r)   = ttft_s + copy_s + batch_s - credit_s
                                                 copy_s    = lasting_s * delay + kept_tokens * loss_s * (1 + delay)
                                                 lasting_s = own_s + restore_s, shared tokens counted in part
 
-`wait_s` is the work queued ahead; `base_s`, speed and rate are learned of each replica. What is neither in the
-replica's cache nor in the host tier behind it is computed; what only the tier has is restored, unless computing it is
-faster. `copy_s` is what it costs others that this prompt is computed or restored, and kept, here:
+`wait_s` is the work queued ahead; `base_s`, speed and rates are learned of each replica. What is neither in the
+replica's cache nor in a tier behind it, host or remote, is computed; what only a tier has is restored from the nearest
+that has it, unless computing it is faster. `copy_s` is what it costs others that this prompt is computed or restored,
+and kept, here:
 
 - delay: request-seconds that a second of extra work makes others wait. In a fleet of n replicas that is busy for a
   share rho of the time, about L = rho^sqrt(2 (n + 1)) / (1 - rho) requests wait (Sakasegawa, 1977); a second of work
   raises rho by 1 / n of a second's worth, so delay = (dL / d rho) / n.
-- loss_s: each token kept here, computed or restored, evicts another. That one is used again with the chance p: with q,
-  a part of p, while the host tier still has it, so that it is restored, and else it is computed again. As far as the
-  fleet is busy that evicts in turn: loss_s = back_s + rho p back_s + ... = back_s / (1 - rho p), with
-  back_s = q / restore rate + (p - q) / prefill speed. Without a tier, q = 0.
+- loss_s: each token kept here, computed or restored, evicts another. That one is used again with the chance p: with
+  q_t, a part of p, while tier t still has it and no nearer one, so that it is restored from there, and else it is
+  computed again. As far as the fleet is busy that evicts in turn: loss_s = back_s + rho p back_s + ... =
+  back_s / (1 - rho p), with back_s = sum of q_t / restore rate of t + (p - sum of q_t) / prefill speed. Without tiers,
+  the sums are 0.
 - lasting: what many prompts begin with will serve them all from a further copy, and counts in part.
 
 `credit_s` is what others save: they pay for the copy in part, as far as they wait less here than where the copies are.
@@ -56,8 +58,8 @@ class PrefixKvAware:
         reused = [candidate.reused_tokens for candidate in candidates]
         gains_s = _gains_s(candidates, reused)
         scores = [
-            _score(candidate, prompt_tokens, busy, delay, gain_s)
-            for candidate, gain_s in zip(candidates, gains_s, strict=True)
+            _score(candidate, max(0, prompt_tokens - reused_tokens), busy, delay, gain_s)
+            for candidate, reused_tokens, gain_s in zip(candidates, reused, gains_s, strict=True)
         ]
         scores.sort(key=_by_cost)
         warm_tokens = max(1.0, _WARM_SHARE * prompt_tokens)
@@ -107,17 +109,20 @@ def _queue_s(candidate: Candidate) -> float:
     return busy / (1 - busy) * candidate.utilisation / candidate.arrivals_per_s
 
 
-def _score(candidate: Candidate, prompt_tokens: int, busy: float, delay: float, gain_s: float) -> Score:
-    own_s = candidate.uncached_tokens(prompt_tokens) / candidate.tokens_per_s
+def _score(candidate: Candidate, computed_tokens: int, busy: float, delay: float, gain_s: float) -> Score:
+    own_s = computed_tokens / candidate.tokens_per_s
     token_s = 1 / candidate.tokens_per_s
     back_s = candidate.eviction_chance * token_s
     lasting_s, kept_tokens, restore_s = candidate.lasting_tokens * token_s, candidate.lasting_tokens, 0.0
-    if candidate.retrieval_chance or candidate.restorable_tokens:
-        restored_token_s = min(token_s, 1 / candidate.restore_tokens_per_s)
-        back_s -= candidate.retrieval_chance * (token_s - restored_token_s)
-        lasting_s += candidate.restored_lasting_tokens * restored_token_s
-        kept_tokens += candidate.restored_lasting_tokens
-        restore_s = candidate.restore_s
+    restorable = False
+    if candidate.behind:
+        for tier in candidate.behind:
+            restorable = restorable or tier.tokens > 0
+            restored_token_s = min(token_s, 1 / tier.tokens_per_s)
+            back_s -= tier.retrieval_chance * (token_s - restored_token_s)
+            lasting_s += tier.lasting_tokens * restored_token_s
+            kept_tokens += tier.lasting_tokens
+        restore_s = candidate.restore_s if restorable else 0.0
     loss_s = back_s / (1 - busy * candidate.eviction_chance)
     copy_s = lasting_s * delay + kept_tokens * loss_s * (1 + delay)
     new_s = own_s + restore_s
@@ -133,7 +138,7 @@ def _score(candidate: Candidate, prompt_tokens: int, busy: float, delay: float, 
         ("batch_s", batch_s),
         ("credit_s", 0.0 - credit_s),
     )
-    if candidate.restorable_tokens:
+    if restorable:
         return Score(candidate, cost, terms=(*terms, ("restore_s", restore_s)))
     return Score(candidate, cost, terms=terms)
 

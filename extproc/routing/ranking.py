@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+from extproc.fleet.tiers import Behind
+
 
 class Demand(NamedTuple):
     """What a strategy may know of a request.
@@ -38,11 +40,7 @@ class Candidate(NamedTuple):
         base_s: to the first token of a prompt with nothing to compute and nothing ahead.
         arrivals_per_s: requests sent there, lately.
         utilisation: seconds of prefill sent there per second, lately.
-        restorable_tokens: prompt tokens that follow the matched ones and are held by the host tier behind it.
-        restore_tokens_per_s: how fast it gets them back.
-        restored_lasting_tokens: tokens that it would restore, shared out like `lasting_tokens`.
-        retrieval_chance: probability, part of `eviction_chance`, that what its own cache evicts is used again while the
-            host tier still has it.
+        behind: the tiers behind it, the nearest first; the chances of retrieval are parts of `eviction_chance`.
     """
 
     name: str
@@ -61,25 +59,46 @@ class Candidate(NamedTuple):
     base_s: float = 0.0
     arrivals_per_s: float = 0.0
     utilisation: float = 0.0
-    restorable_tokens: int = 0
-    restore_tokens_per_s: float = 60_000.0
-    restored_lasting_tokens: float = 0.0
-    retrieval_chance: float = 0.0
+    behind: tuple[Behind, ...] = ()
+
+    @property
+    def restorable_tokens(self) -> int:
+        """Prompt tokens that follow the matched ones and are held by the tiers behind it."""
+        return sum(tier.tokens for tier in self.behind)
+
+    @property
+    def remote_tokens(self) -> int:
+        """Of these, those that only the remote tier holds."""
+        return sum(tier.tokens for tier in self.behind if tier.kind == "remote")
+
+    @property
+    def restoring(self) -> tuple[Behind, ...]:
+        """The tiers that it would restore from: those in front of the first from which computing is faster."""
+        for place, tier in enumerate(self.behind):
+            if tier.tokens and tier.tokens_per_s <= self.tokens_per_s:
+                return self.behind[:place]
+        return self.behind
 
     @property
     def restored_tokens(self) -> int:
-        """Prompt tokens that it would restore: none if computing them is faster."""
-        return self.restorable_tokens if self.restore_tokens_per_s > self.tokens_per_s else 0
+        """Prompt tokens that it would restore."""
+        tokens = 0
+        for tier in self.restoring:
+            tokens += tier.tokens
+        return tokens
 
     @property
     def reused_tokens(self) -> int:
         """Prompt tokens that it would not compute."""
-        return self.matched_tokens + self.restored_tokens
+        return self.matched_tokens + self.restored_tokens if self.behind else self.matched_tokens
 
     @property
     def restore_s(self) -> float:
         """Predicted seconds of restoring."""
-        return self.restored_tokens / self.restore_tokens_per_s
+        restore_s = 0.0
+        for tier in self.restoring:
+            restore_s += tier.tokens / tier.tokens_per_s
+        return restore_s
 
     def uncached_tokens(self, prompt_tokens: int) -> int:
         """Prompt tokens that it would have to compute."""
@@ -174,6 +193,8 @@ def _line(score: Score, prompt_tokens: int) -> dict[str, Any]:
     }
     if candidate.restorable_tokens:
         line["restorable_tokens"] = candidate.restorable_tokens
+        if remote_tokens := candidate.remote_tokens:
+            line["remote_tokens"] = remote_tokens
         line["restore_s"] = round(candidate.restore_s, 4)
     if score.note:
         line["note"] = score.note

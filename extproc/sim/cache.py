@@ -10,6 +10,8 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
+from extproc.sim.store import BlockStore
+
 
 class BlockCache:
     """A fixed number of KV blocks, named by their physical index.
@@ -17,7 +19,10 @@ class BlockCache:
     Args:
         elastic: where no block is left, `allocate` makes one, and as many are given up as soon as blocks are freed.
             For a cache that engines share: a request that was admitted by one of them cannot know what the others take.
-        host_blocks: size of a tier that keeps what is evicted here, by content; least recently used goes first.
+        host_blocks: size of a tier that keeps what is evicted here.
+
+    Attributes:
+        host: that tier.
     """
 
     __slots__ = (
@@ -25,12 +30,11 @@ class BlockCache:
         "_elastic",
         "_free",
         "_hash_of",
-        "_host",
-        "_host_blocks",
         "_references",
         "_surplus",
         "evicted_hashes",
         "evictions",
+        "host",
         "total",
         "version",
     )
@@ -39,8 +43,7 @@ class BlockCache:
         self.total = blocks
         self._elastic = elastic
         self._surplus = 0
-        self._host_blocks = host_blocks
-        self._host: OrderedDict[int, None] = OrderedDict()
+        self.host = BlockStore(host_blocks)
         self.evictions = 0
         # Rises when a block is freed or becomes findable: until then, a request that found no room finds none.
         self.version = 0
@@ -91,19 +94,6 @@ class BlockCache:
             found.append(blocks[0])
         return found
 
-    def host_prefix(self, hashes: Sequence[int], start: int, limit: int) -> int:
-        """How many hashes of a chain from `start` on, up to `limit`, follow each other in the host tier."""
-        host = self._host
-        at = start
-        while at < limit and at < len(hashes) and hashes[at] in host:
-            at += 1
-        return at - start
-
-    def use_host(self, hashes: Sequence[int]) -> None:
-        """These are being restored: most recently used now, a chain's beginning after its end."""
-        for block_hash in reversed(hashes):
-            self._host.move_to_end(block_hash)
-
     def free_after(self, blocks: Iterable[int]) -> int:
         """How many blocks would be free once these were acquired."""
         references = self._references
@@ -152,7 +142,7 @@ class BlockCache:
         if self.used:
             return False
         self._by_hash.clear()
-        self._host.clear()
+        self.host.clear()
         self._hash_of = [None] * len(self._hash_of)
         self.version += 1
         return True
@@ -181,14 +171,7 @@ class BlockCache:
         holders.remove(block)
         if not holders:
             del self._by_hash[block_hash]
-            self._keep_in_host(block_hash)
+            self.host.keep((block_hash,))
         self.evictions += 1
         if self.evicted_hashes is not None:
             self.evicted_hashes.append(block_hash)
-
-    def _keep_in_host(self, block_hash: int) -> None:
-        if self._host_blocks:
-            self._host[block_hash] = None
-            self._host.move_to_end(block_hash)
-            if len(self._host) > self._host_blocks:
-                self._host.popitem(last=False)

@@ -12,6 +12,7 @@ A step computes one token for each running request that decodes, then prompt chu
 budget. What is cached of a prompt is skipped, but for its last token. KV blocks are taken as tokens are computed; where
 none are left, waiting requests wait and the youngest running one gives its blocks back and starts over. With a host
 tier, what the GPU evicts is kept there, and a prompt that continues there is restored, at the start of its first step.
+So it is from a remote store, into which engines write what they have computed of a request when it ends.
 
 With ``fuse=True`` many decode steps run as one until something changes: a virtual clock then pays per event, not per
 token. An arrival or an abort that changes the batch shortens the fused step, so `step_ends_s` must be read again after
@@ -23,9 +24,10 @@ from __future__ import annotations
 from collections import deque
 
 from extproc.sim.cache import BlockCache
-from extproc.sim.requests import BlocksRemoved, CacheCleared, EngineStats, KvEvent, Request, StepOutput
+from extproc.sim.requests import BlocksRemoved, CacheCleared, EngineStats, KvEvent, Prompt, Request, StepOutput
 from extproc.sim.sequence import Sequence, Step
 from extproc.sim.settings import EngineSettings
+from extproc.sim.store import BlockStore, Hashes
 
 
 class Engine:
@@ -33,19 +35,23 @@ class Engine:
 
     Args:
         cache: blocks that it shares with other engines, an idealisation; by default it has `kv_blocks` of its own.
+        remote: the store behind it, which other engines may share; by default there is none.
     """
 
-    def __init__(self, settings: EngineSettings, cache: BlockCache | None = None) -> None:
+    def __init__(
+        self, settings: EngineSettings, cache: BlockCache | None = None, remote: BlockStore | None = None
+    ) -> None:
         self.settings = settings
         self._cache = BlockCache(settings.kv_blocks, host_blocks=settings.host_blocks) if cache is None else cache
         self._cache.evicted_hashes = [] if settings.record_events else None
+        self._remote = remote or BlockStore(0)
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []
         self._by_id: dict[str, Sequence] = {}
         self._step: Step | None = None
         self._refused: tuple[Sequence, int] | None = None
         self._events: list[KvEvent] = []
-        self._restored_tokens = 0
+        self._restored_tokens = self._remote_tokens = 0
         self._prefix_queries = 0
         self._prefix_hits = 0
         self._preemptions = 0
@@ -80,11 +86,11 @@ class Engine:
             generation_tokens=self._generation_tokens,
         )
 
-    def cached_prefix_tokens(self, request: Request) -> int:
-        """Prompt tokens of `request` that are cached now, on the GPU or behind it, as it would be charged for them."""
-        sequence = Sequence(request, self.settings.block_size)
-        hit = len(self._hit(sequence))
-        return (hit + self._host_hit(sequence, hit)) * self.settings.block_size
+    def cached_prefix_tokens(self, prompt: Prompt) -> int:
+        """Tokens of `prompt` that are cached now, on the GPU or behind it, as a request would be charged for them."""
+        limit = (prompt.prompt_tokens - 1) // self.settings.block_size
+        hit = len(self._cache.longest_prefix(prompt.block_hashes, limit))
+        return (hit + sum(self._behind(prompt.block_hashes, hit, limit))) * self.settings.block_size
 
     def submit(self, request: Request) -> None:
         """Queue a request, at its `arrival_s`.
@@ -145,7 +151,7 @@ class Engine:
         assert self._step is None, "finish_step comes first"
         budget = self.settings.max_num_batched_tokens
         scheduled: list[tuple[Sequence, int]] = []
-        self._restored_tokens = 0
+        self._restored_tokens = self._remote_tokens = 0
         budget, preempted = self._schedule_running(scheduled, budget)
         decodes = sum(1 for sequence, _ in scheduled if sequence.decoding)
         if not preempted:
@@ -153,7 +159,7 @@ class Engine:
         if not scheduled:
             return None
         prefill_tokens = self.settings.max_num_batched_tokens - budget - decodes
-        step_s = self.settings.step_s(prefill_tokens, decodes, self._restored_tokens)
+        step_s = self.settings.step_s(prefill_tokens, decodes, self._restored_tokens, self._remote_tokens)
         self._step = Step(scheduled, now, step_s, repeats=1)
         # After a preemption the next step may admit again, so it may differ from this one.
         if not prefill_tokens and not preempted and (fuse or not step_s):
@@ -239,22 +245,25 @@ class Engine:
             self._prefix_hits += sequence.computed
 
     def _restore(self, sequence: Sequence) -> None:
-        """Bring back what follows the hit in the host tier."""
-        hit = sequence.stored
-        count = self._host_hit(sequence, hit)
-        if count:
-            self._cache.use_host(sequence.chain[hit : hit + count])
-            end = (hit + count) * self.settings.block_size
-            self._grow(sequence, end)
-            self._store_full_blocks(sequence, end)
-            self._restored_tokens += count * self.settings.block_size
+        """Bring back what follows the hit in the host tier, and what follows that in the remote store."""
+        hit, block_size = sequence.stored, self.settings.block_size
+        host, remote = self._behind(sequence.chain, hit, self._reusable_blocks(sequence))
+        if host or remote:
+            middle, end = hit + host, hit + host + remote
+            self._cache.host.use(sequence.chain[hit:middle])
+            self._remote.use(sequence.chain[middle:end])
+            self._grow(sequence, end * block_size)
+            self._store_full_blocks(sequence, end * block_size)
+            self._restored_tokens += host * block_size
+            self._remote_tokens += remote * block_size
 
     def _hit(self, sequence: Sequence) -> list[int]:
         return self._cache.longest_prefix(sequence.chain, self._reusable_blocks(sequence))
 
-    def _host_hit(self, sequence: Sequence, hit: int) -> int:
-        """Blocks in the host tier that continue a hit of so many."""
-        return self._cache.host_prefix(sequence.chain, hit, self._reusable_blocks(sequence))
+    def _behind(self, hashes: Hashes, hit: int, limit: int) -> tuple[int, int]:
+        """Blocks in the host tier that continue a hit of so many, and in the remote store, that continue those."""
+        host = self._cache.host.prefix(hashes, hit, limit)
+        return host, self._remote.prefix(hashes, hit + host, limit)
 
     def _reusable_blocks(self, sequence: Sequence) -> int:
         # The last token is computed in any case: its logits are what the first output token is sampled from.
@@ -320,6 +329,7 @@ class Engine:
     def _forget(self, sequence: Sequence) -> None:
         # Tail first into the free queue: what many prompts share is at the head of a chain and outlives what follows.
         self._cache.release(reversed(sequence.blocks))
+        self._remote.keep(reversed(sequence.chain[: sequence.stored]))
         sequence.blocks = []
         sequence.alive = False
         del self._by_id[sequence.request.id]

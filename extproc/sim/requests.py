@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 ExtraKeys = tuple[Any, ...] | None
+
+
+class Prompt(Protocol):
+    """What of a request decides what is cached of it; see `Request`."""
+
+    @property
+    def prompt_tokens(self) -> int: ...
+    @property
+    def block_hashes(self) -> Sequence[int]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ class EngineSettings:
         host_blocks: KV blocks in a host-memory tier behind the GPU: what the GPU evicts is kept there, least recently
             used first to go, and a prompt that continues there is restored instead of computed. 0 for none.
         restore_tokens_per_s: how fast; restoring takes its time in the step that admits the request.
+        remote_tokens_per_s: how fast it restores from a store that it shares with other engines, if it is given one.
         record_events: keep what is stored and removed for `Engine.take_events`.
     """
 
@@ -37,6 +38,7 @@ class EngineSettings:
     decode_interference: float = 0.01
     host_blocks: int = 0
     restore_tokens_per_s: float = 100_000.0
+    remote_tokens_per_s: float = 20_000.0
     record_events: bool = False
 
     def __post_init__(self) -> None:
@@ -45,7 +47,7 @@ class EngineSettings:
                 raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.host_blocks < 0:
             raise ValueError(f"host_blocks must be at least 0, not {self.host_blocks}")
-        for name in ("prefill_tokens_per_s", "decode_tokens_per_s", "restore_tokens_per_s"):
+        for name in ("prefill_tokens_per_s", "decode_tokens_per_s", "restore_tokens_per_s", "remote_tokens_per_s"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
         for name in ("step_overhead_s", "decode_interference"):
@@ -68,10 +70,15 @@ class EngineSettings:
     def kv_tokens(self) -> int:
         return self.kv_blocks * self.block_size
 
-    def step_s(self, prefill_tokens: int, decodes: int, restored_tokens: int = 0) -> float:
-        """Seconds that a step takes which computes this many prompt tokens and one token for each of `decodes`."""
+    def step_s(self, prefill_tokens: int, decodes: int, restored_tokens: int = 0, remote_tokens: int = 0) -> float:
+        """Seconds that a step takes which computes this many prompt tokens and one token for each of `decodes`.
+
+        Args:
+            restored_tokens, remote_tokens: brought back from the host tier, and from the remote store.
+        """
         duration_s = self.step_overhead_s + prefill_tokens / self.prefill_tokens_per_s
         duration_s += restored_tokens / self.restore_tokens_per_s
+        duration_s += remote_tokens / self.remote_tokens_per_s
         if decodes:
             lone_s = max(0.0, 1.0 / self.decode_tokens_per_s - self.step_overhead_s)
             duration_s += lone_s * (1.0 + self.decode_interference * (decodes - 1))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from extproc.fleet.replica import ReplicaState
 from extproc.fleet.state import Fleet
+from extproc.fleet.tiers import Tier
 from extproc.telemetry.instruments import Family, Reading, gauge
 
 _NO_FAULTS = {"impossible time": 0, "impossible usage": 0, "unmatched report": 0}
@@ -61,7 +62,17 @@ _PER_REPLICA: tuple[tuple[str, str, _Read], ...] = (
     (
         "kvgate_replica_restore_tokens_per_second",
         "How fast it restores from the host tier, as learned from times to first token; absent without one.",
-        lambda fleet, state, now_s: state.restore_rate.tokens_per_s if state.host_tier else None,
+        lambda fleet, state, now_s: _restore_rate(fleet, state, fleet.index.tier(state.name)),
+    ),
+    (
+        "kvgate_replica_remote_tier_tokens",
+        "Tokens that the remote tier is believed to hold, the same for all that reach it; absent for others.",
+        lambda fleet, state, now_s: tier.tokens if (tier := fleet.index.tier(state.name, "remote")) else None,
+    ),
+    (
+        "kvgate_replica_remote_restore_tokens_per_second",
+        "How fast it restores from the remote tier, as learned from times to first token; absent without one.",
+        lambda fleet, state, now_s: _restore_rate(fleet, state, fleet.index.tier(state.name, "remote")),
     ),
     (
         "kvgate_replica_eligible",
@@ -69,6 +80,11 @@ _PER_REPLICA: tuple[tuple[str, str, _Read], ...] = (
         lambda fleet, state, now_s: state.proven and not state.draining,
     ),
 )
+
+
+def _restore_rate(fleet: Fleet, state: ReplicaState, tier: Tier | None) -> float | None:
+    """Of the model that the replica was last asked for."""
+    return fleet.restore_rate(state, state.model, tier.kind).tokens_per_s if tier else None
 
 
 class FleetPage:

@@ -45,7 +45,12 @@ CASES: Mapping[str, Mapping[str, Any]] = {
             "servedModelName": "small",
             "nodeSelector": {"gpu": "yes"},
         },
-        "lmcache": {"enabled": True, "cacheTokens": 4_000_000, "l2Redis": {"host": "redis"}, "hostIPC": False},
+        "lmcache": {
+            "enabled": True,
+            "cacheTokens": 4_000_000,
+            "l2Redis": {"host": "redis", "cacheTokens": 12_000_000},
+            "hostIPC": False,
+        },
         "imagePullSecrets": [{"name": "registry"}],
     },
     "node's LMCache": {"lmcache": {"enabled": True}},
@@ -93,6 +98,13 @@ def test_every_resource_is_valid_for_kubernetes(case: str, version: str) -> None
     for resource in resources(CASES[case]):
         if resource["kind"] != "ServiceMonitor":  # not Kubernetes' own
             kubernetes_validate.validate(resource, version, strict=True)
+
+
+@pytest.mark.parametrize(("host", "tokens"), [("redis", 12_000_000), ("", None)])
+def test_the_gateway_is_told_of_the_store_behind_lmcache_if_there_is_one(host: str, tokens: int | None) -> None:
+    given = {"enabled": True, "cacheTokens": 4_000_000, "l2Redis": {"host": host, "cacheTokens": 12_000_000}}
+    (provider,) = configuration(resources({"lmcache": given})).providers
+    assert (provider.host_cache_tokens, provider.remote_cache_tokens) == (4_000_000, tokens)
 
 
 @pytest.mark.parametrize("case", CASES)

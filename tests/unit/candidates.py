@@ -7,7 +7,30 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from extproc.config.topology import TierKind
+from extproc.fleet.restore import PRIOR_TOKENS_PER_S
+from extproc.fleet.tiers import Behind
 from extproc.routing import Candidate, Demand, Ranking, Strategy
+
+
+def _tiers(kind: TierKind) -> st.SearchStrategy[tuple[Behind, ...]]:
+    """A tier of that kind or none."""
+    tier = st.builds(
+        Behind,
+        kind=st.just(kind),
+        tokens=st.just(0) | st.integers(0, 2000),
+        tokens_per_s=st.floats(100, 10**8),
+        lasting_tokens=st.floats(0, 2000),
+        retrieval_chance=st.floats(0, 0.5),
+    )
+    return st.just(()) | st.tuples(tier)
+
+
+def _with_parts_of_its_chance(candidate: Candidate) -> Candidate:
+    share = candidate.eviction_chance
+    parts = tuple(tier._replace(retrieval_chance=tier.retrieval_chance * share) for tier in candidate.behind)
+    return candidate._replace(behind=parts)
+
 
 fleets = st.lists(
     st.builds(
@@ -28,11 +51,8 @@ fleets = st.lists(
         base_s=st.floats(0, 1),
         arrivals_per_s=st.floats(0, 100),
         utilisation=st.floats(0, 5),
-        restorable_tokens=st.just(0) | st.integers(0, 2000),
-        restore_tokens_per_s=st.floats(100, 10**8),
-        restored_lasting_tokens=st.floats(0, 2000),
-        retrieval_chance=st.floats(0, 1),
-    ).map(lambda each: each._replace(retrieval_chance=each.retrieval_chance * each.eviction_chance)),
+        behind=st.builds(tuple.__add__, _tiers("host"), _tiers("remote")),
+    ).map(_with_parts_of_its_chance),
     min_size=1,
     max_size=8,
     unique_by=lambda candidate: candidate.name,
@@ -43,6 +63,16 @@ demands = st.builds(Demand, st.integers(0, 5000), st.sampled_from(["", "alice", 
 def replica(name: str, **terms: Any) -> Candidate:
     """A candidate in the only pool there is."""
     return Candidate(name, "pool", **terms)
+
+
+def host(tokens: int, tokens_per_s: float = PRIOR_TOKENS_PER_S["host"], **terms: float) -> Behind:
+    """A host tier that has so much of the prompt."""
+    return Behind("host", tokens, tokens_per_s, **terms)
+
+
+def remote(tokens: int, tokens_per_s: float = PRIOR_TOKENS_PER_S["remote"], **terms: float) -> Behind:
+    """A remote tier that has so much of the prompt beyond what is in front of it."""
+    return Behind("remote", tokens, tokens_per_s, **terms)
 
 
 def rank(strategy: Strategy, fleet: Sequence[Candidate], session: str = "") -> Ranking:

@@ -56,7 +56,16 @@ def test_what_can_be_restored_has_a_column_where_there_is_any() -> None:
     _, _, _, heading, first, second = as_table({**ANSWER, "receipt": receipt}).splitlines()
     for row, tokens in ((heading, "RESTORABLE"), (first, "640"), (second, "0")):
         assert row[: heading.index("RESTORABLE") + len("RESTORABLE")].split()[-1] == tokens
+    assert "REMOTE" not in heading
     assert "RESTORABLE" not in as_table(ANSWER)
+
+
+def test_so_has_what_only_the_remote_tier_holds() -> None:
+    line = {**LINE, "restorable_tokens": 640, "remote_tokens": 512, "restore_s": 0.0107}
+    receipt = {**ANSWER["receipt"], "replicas": [line, {**LINE, "name": "another"}]}
+    _, _, _, heading, first, second = as_table({**ANSWER, "receipt": receipt}).splitlines()
+    for row, tokens in ((heading, "REMOTE"), (first, "512"), (second, "0")):
+        assert row[: heading.index("REMOTE") + len("REMOTE")].split()[-1] == tokens
 
 
 def test_a_request_may_come_by_pipe(monkeypatch: pytest.MonkeyPatch) -> None:

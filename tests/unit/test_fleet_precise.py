@@ -8,12 +8,13 @@ from dataclasses import replace
 import pytest
 
 from extproc.config.topology import HostTier
-from extproc.fleet.events import HostTierReported, ReplicaUp
+from extproc.fleet.events import HostTierReported, RemoteTierReported, ReplicaUp
 from extproc.fleet.index import CacheIndex
 from extproc.fleet.kv_events import GPU, HOST, BlocksStored, FeedReported, FeedState
 from extproc.fleet.state import Fleet
 from extproc.prefix import Chain
 from extproc.prefix.exact import ExactPrompt, Inexact
+from extproc.routing import Option, assess
 
 PROMPT = ExactPrompt(array("I", range(100, 109)))
 BELIEVED = Chain((1, 2, 3), (2, 2, 2), 9)
@@ -59,8 +60,29 @@ def test_what_is_behind_a_replica_is_known_by_the_blocks_of_its_tier() -> None:
     built = fleet()
     built.apply(HostTierReported(0.0, "a", HostTier(1000)))
     built.index.store("a", BELIEVED, 1.0)
-    assert built.look_up(BELIEVED, PROMPT).behind == {"a": 6}, "nothing is reported of it"
+    assert built.look_up(BELIEVED, PROMPT).behind == {"host": {"a": 6}}, "nothing is reported of it"
     built.apply(stored(HOST, 4, 4))
-    assert built.look_up(BELIEVED, PROMPT).behind == {"a": 4}
-    assert built.look_up(BELIEVED, cut(8, Inexact.UNKNOWN_RUN)).behind == {"a": 4}, "the next block would be known"
-    assert built.look_up(BELIEVED, cut(7, Inexact.UNKNOWN_RUN)).behind == {"a": 6}
+    assert built.look_up(BELIEVED, PROMPT).behind == {"host": {"a": 4}}
+    assert built.look_up(BELIEVED, cut(8, Inexact.UNKNOWN_RUN)).behind == {"host": {"a": 4}}, (
+        "the next block would be known"
+    )
+    assert built.look_up(BELIEVED, cut(7, Inexact.UNKNOWN_RUN)).behind == {"host": {"a": 6}}
+
+
+def test_of_the_remote_tier_no_engine_tells_so_what_is_believed_of_it_stays() -> None:
+    built = fleet(stored_tokens=2)
+    built.apply(HostTierReported(0.0, "a", HostTier(1000)))
+    built.apply(RemoteTierReported(0.0, "a", 1000))
+    built.index.store("a", BELIEVED, 1.0)
+    built.apply(stored(HOST, 4, 4))
+    assert built.look_up(BELIEVED, PROMPT).behind == {"host": {"a": 4}, "remote": {"a": 6}}
+    (found,) = assess(built, BELIEVED, [Option("a", "pool")], 2.0, prompt=PROMPT)
+    assert (found.matched_tokens, [tier.tokens for tier in found.behind]) == (2, [2, 2])
+
+
+def test_what_is_known_to_be_nearer_is_not_looked_for_in_the_remote_tier() -> None:
+    built = fleet(stored_tokens=8)
+    built.apply(RemoteTierReported(0.0, "a", 1000))
+    built.index.store("a", BELIEVED, 1.0)
+    (found,) = assess(built, BELIEVED, [Option("a", "pool")], 2.0, prompt=PROMPT)
+    assert (found.matched_tokens, found.restorable_tokens) == (8, 0)

@@ -15,8 +15,9 @@ from extproc.admin.v1 import admin_pb2 as pb
 from extproc.clock import ManualClock
 from extproc.config.errors import ConfigError, Problem
 from extproc.config.settings import Settings
+from extproc.config.topology import HostTier
 from extproc.control.resources import load_assignments
-from extproc.fleet.events import Usage
+from extproc.fleet.events import HostTierReported, RemoteTierReported, Usage
 from extproc.metering.metering import End, Metered
 from extproc.operations.totals import OTHER, Totals
 from extproc.server import Configuration, Processor
@@ -223,3 +224,14 @@ async def test_a_flush_is_for_a_tenant_or_for_a_scope_that_tenants_share() -> No
     for scope in ("nobody", "tenant:nobody", "shared:nobody", ":", "tenant:"):
         with pytest.raises(NotFound):
             await parts.caches.flush(pb.FlushCachesRequest(scope=scope))
+
+
+async def test_what_is_behind_a_replica_is_shown_with_it() -> None:
+    processor, parts = await running()
+    processor.fleet.apply(HostTierReported(0.0, "a", HostTier(1000)))
+    for name in ("a", "b"):
+        processor.fleet.apply(RemoteTierReported(0.0, name, 5000))
+    processor.fleet.index.store("a", chain(1, 2))
+    for shown in (parts.replicas.list().replicas, parts.index.get().replicas):
+        held = {each.name: (each.host_tier_tokens, each.remote_tier_tokens) for each in shown}
+        assert held == {"a": (20, 20), "b": (0, 20)}

@@ -7,79 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from extproc.config.topology import HostTier
-from extproc.fleet.events import (
-    CacheCleared,
-    CapacityReported,
-    FirstToken,
-    HostTierReported,
-    ReplicaDown,
-    ReplicaUp,
-    Routed,
-    Usage,
-)
+from extproc.fleet.events import CacheCleared, HostTierReported, ReplicaDown, ReplicaUp, Routed
 from extproc.fleet.restore import PRIOR_TOKENS_PER_S, RestoreRate
 from extproc.fleet.state import Fleet
-from extproc.prefix import Chain
-from extproc.routing import Candidate, Demand, Option, Ranking, assess
-from extproc.routing.assess import _used_before
-from extproc.routing.prefix_kv_aware import PrefixKvAware
-from tests.unit.candidates import replica
-from tests.unit.say import chain, fleet_of, routed, served
+from extproc.routing.behind import used_before
+from tests.unit.candidates import host, replica
+from tests.unit.say import chain, fleet_of, routed
+from tests.unit.tiered import TOKENS, candidates, decide, fleet_with_tiers, prompt, serve
 
-TOKENS = 8000
-
-
-def prompt(topic: int) -> Chain:
-    """Eight blocks of 1,000 tokens."""
-    return chain(*range(topic, topic + 8), block_tokens=1000)
-
-
-def fleet_with_tiers(**tiers: HostTier | None) -> Fleet:
-    """Replicas that hold one prompt each, and what is behind them."""
-    fleet = fleet_of(*tiers)
-    for name, tier in tiers.items():
-        fleet.apply(CapacityReported(0.0, name, TOKENS))
-        fleet.apply(HostTierReported(0.0, name, tier))
-    return fleet
-
-
-def candidates(fleet: Fleet, asked: Chain, at_s: float = 1000.0, model: str = "") -> dict[str, Candidate]:
-    options = [Option(name, "pool") for name in fleet.replicas]
-    return {each.name: each for each in assess(fleet, asked, options, at_s, model)}
-
-
-def serve(
-    fleet: Fleet,
-    name: str,
-    asked: Chain,
-    at_s: float = 0.0,
-    *,
-    ttft_s: float | None = None,
-    cached_tokens: int | None = None,
-) -> Routed:
-    """A request as the gateway sends it, and its answer a second after its first token."""
-    there = candidates(fleet, asked, at_s)[name]
-    sent = Routed(
-        at_s,
-        f"{name} at {at_s}",
-        "",
-        name,
-        asked,
-        there.uncached_tokens(asked.prompt_tokens),
-        timed=ttft_s is not None,
-        restorable_tokens=there.restorable_tokens,
-        restore_s=there.restore_s,
-    )
-    fleet.apply(sent)
-    if ttft_s is not None:
-        fleet.apply(FirstToken(at_s + ttft_s, sent.ticket))
-    usage = Usage(asked.prompt_tokens, 0, cached_tokens)
-    fleet.apply(served(sent.ticket, name, at_s=at_s + (ttft_s or 0.0) + 1.0, usage=usage))
-    return sent
-
-
-def decide(*fleet: Candidate) -> Ranking:
-    return PrefixKvAware().rank(Demand(TOKENS), fleet)
+PRIOR = PRIOR_TOKENS_PER_S["host"]
 
 
 class TestCost:
@@ -90,14 +26,14 @@ class TestCost:
         found = candidates(fleet, prompt(1))
         assert (found["a"].matched_tokens, found["a"].restorable_tokens) == (0, TOKENS)
         assert found["a"].uncached_tokens(TOKENS) == 0
-        assert found["a"].restore_s == pytest.approx(TOKENS / PRIOR_TOKENS_PER_S)
+        assert found["a"].restore_s == pytest.approx(TOKENS / PRIOR)
         assert (found["b"].restorable_tokens, found["b"].uncached_tokens(TOKENS)) == (0, TOKENS)
 
     @given(wait_s=st.floats(0, 3), rate=st.floats(1000, 10**6), held=st.integers(0, TOKENS))
     def test_a_tier_is_preferred_to_a_cold_replica_when_the_first_token_is_sooner_there_and_only_then(
         self, wait_s: float, rate: float, held: int
     ) -> None:
-        behind = replica("a", restorable_tokens=held, restore_tokens_per_s=rate, wait_s=wait_s)
+        behind = replica("a", behind=(host(held, rate),), wait_s=wait_s)
         cold = replica("b")
         ranking = decide(behind, cold)
         sooner_s = cold.ttft_s(TOKENS) - behind.ttft_s(TOKENS)
@@ -105,28 +41,28 @@ class TestCost:
             assert ranking.best.name == ("a" if sooner_s > 0 else "b")
 
     def test_a_copy_on_the_gpu_is_preferred_to_one_in_the_tier(self) -> None:
-        behind = replica("a", restorable_tokens=TOKENS, lasting_tokens=0.0)
+        behind = replica("a", behind=(host(TOKENS),), lasting_tokens=0.0)
         assert decide(behind, replica("b", matched_tokens=TOKENS)).best.name == "b"
 
     def test_what_is_restored_more_slowly_than_computed_is_taken_for_computed(self) -> None:
-        slow = replica("a", restorable_tokens=TOKENS, restore_tokens_per_s=1000.0, tokens_per_s=8000.0)
+        slow = replica("a", behind=(host(TOKENS, 1000.0),), tokens_per_s=8000.0)
         assert (slow.restored_tokens, slow.restore_s, slow.uncached_tokens(TOKENS)) == (0, 0.0, TOKENS)
         assert slow.ttft_s(TOKENS) == replica("b", tokens_per_s=8000.0).ttft_s(TOKENS)
 
     def test_a_prompt_that_is_restored_counts_as_warm(self) -> None:
-        ranking = decide(replica("a", restorable_tokens=TOKENS), replica("b"))
+        ranking = decide(replica("a", behind=(host(TOKENS),)), replica("b"))
         assert ranking.reason == "warm"
         assert decide(replica("b", matched_tokens=10), replica("a")).elsewhere_tokens == 0
         assert decide(replica("b", matched_tokens=TOKENS), ranking.best).elsewhere_tokens == TOKENS
 
     def test_evicting_costs_less_where_a_tier_keeps_what_is_evicted(self) -> None:
         full = replica("a", lasting_tokens=float(TOKENS), eviction_chance=0.8)
-        backed = full._replace(name="b", retrieval_chance=0.7)
+        backed = full._replace(name="b", behind=(host(0, retrieval_chance=0.7),))
         copies = {score.candidate.name: dict(score.terms)["copy_s"] for score in decide(full, backed).scores}
         assert copies["b"] < copies["a"] / 3
 
     def test_what_is_restored_evicts_too(self) -> None:
-        calm = replica("a", restorable_tokens=TOKENS, restored_lasting_tokens=float(TOKENS))
+        calm = replica("a", behind=(host(TOKENS, lasting_tokens=float(TOKENS)),))
         full = calm._replace(name="b", eviction_chance=0.8)
         copies = {score.candidate.name: dict(score.terms)["copy_s"] for score in decide(calm, full).scores}
         assert copies["a"] == pytest.approx(0.0, abs=1e-6)
@@ -134,7 +70,7 @@ class TestCost:
 
     @given(chance=st.floats(0, 1), later=st.floats(0, 1))
     def test_the_chance_to_come_back_in_time_is_part_of_that_to_come_back(self, chance: float, later: float) -> None:
-        assert 0 <= _used_before(chance, later) <= chance
+        assert 0 <= used_before(chance, later) <= chance
 
     def test_a_tier_that_keeps_no_longer_than_the_replica_saves_nothing(self) -> None:
         fleet = fleet_with_tiers(a=HostTier(4000))
@@ -142,10 +78,10 @@ class TestCost:
             serve(fleet, "a", prompt(100 * number), 10.0 * number)
         found = candidates(fleet, prompt(7000), 40.0)["a"]
         assert found.eviction_chance > 0
-        assert found.retrieval_chance == 0
+        assert found.behind[0].retrieval_chance == 0
 
     def test_restoring_is_shown_where_there_is_something_to_restore(self) -> None:
-        receipt = decide(replica("a", restorable_tokens=6000), replica("b")).receipt()
+        receipt = decide(replica("a", behind=(host(6000),)), replica("b")).receipt()
         lines = {line["name"]: line for line in receipt["replicas"]}
         assert lines["a"]["restorable_tokens"] == 6000
         assert lines["a"]["restore_s"] == lines["a"]["terms"]["restore_s"] == 0.1
@@ -154,7 +90,7 @@ class TestCost:
 
     def test_restoring_holds_up_the_prompts_behind_it(self) -> None:
         fleet = fleet_with_tiers(a=HostTier(100_000))
-        sent = Routed(0.0, "t", "", "a", prompt(1), 0, timed=True, restorable_tokens=TOKENS, restore_s=0.5)
+        sent = Routed(0.0, "t", "", "a", prompt(1), 0, timed=True, restored_tokens=TOKENS, restore_s=0.5)
         fleet.apply(sent)
         assert fleet.replicas["a"].wait_s(0.0) == pytest.approx(0.5)
 
@@ -225,19 +161,19 @@ class TestRestoreRate:
             serve(fleet, "a", head, at_s)
             serve(fleet, "a", prompt(50), at_s + 10)
             asked = chain(1, *range(1000 + 10 * turn, 1007 + 10 * turn), block_tokens=1000)
-            real_s = 0.03 + 7000 / 4000 + 1000 / PRIOR_TOKENS_PER_S
+            real_s = 0.03 + 7000 / 4000 + 1000 / PRIOR
             serve(fleet, "a", asked, at_s + 20, ttft_s=real_s, cached_tokens=1000)
         assert fleet.replicas["a"].speed.predict_s(7000) == pytest.approx(0.03 + 7000 / 4000, rel=0.03)
-        assert self.rate(fleet) == PRIOR_TOKENS_PER_S
+        assert self.rate(fleet) == PRIOR
 
     @pytest.mark.parametrize("cached_tokens", [None, 0, 4000])
     def test_nothing_is_learned_unless_the_engine_says_that_it_was_restored(self, cached_tokens: int | None) -> None:
         fleet = fleet_with_tiers(a=HostTier(100_000))
         self.restore_once(fleet, 0.0, 0.8, cached_tokens)
-        assert self.rate(fleet) == PRIOR_TOKENS_PER_S
+        assert self.rate(fleet) == PRIOR
 
     def test_one_hiccup_moves_little_and_no_time_leads_out_of_bounds(self) -> None:
-        rate = RestoreRate()
+        rate = RestoreRate(PRIOR)
         for _ in range(50):
             rate.learn(8000, 8000 / 50_000)
         rate.learn(8000, 3600.0)
@@ -259,7 +195,7 @@ class TestRestoreRate:
         for turn in range(30):
             self.restore_once(fleet, 100.0 * turn, 0.03 + TOKENS / 20_000)
         assert fleet.restore_rate(fleet.replicas["b"], "").tokens_per_s == pytest.approx(20_000, rel=0.1)
-        assert fleet.restore_rate(fleet.replicas["b"], "another model").tokens_per_s == PRIOR_TOKENS_PER_S
+        assert fleet.restore_rate(fleet.replicas["b"], "another model").tokens_per_s == PRIOR
 
     def test_a_rate_below_the_prefill_speed_can_be_unlearned(self) -> None:
         fleet = fleet_with_tiers(a=HostTier(100_000))
@@ -286,13 +222,13 @@ class TestTrimming:
     def test_fewer_cached_tokens_than_the_replica_held_trim_both(self) -> None:
         fleet = fleet_with_tiers(a=HostTier(100_000))
         self.ask(fleet, 2000)
-        assert fleet.index.look_up(prompt(1)).behind == {"a": 3000}  # within the tolerance
+        assert fleet.index.look_up(prompt(1)).behind == {"host": {"a": 3000}}  # within the tolerance
         assert fleet.index.held_blocks("a") == 3
 
     def test_fewer_than_the_tier_held_but_not_than_the_replica_trim_the_tier(self) -> None:
         fleet = fleet_with_tiers(a=HostTier(100_000))
         self.ask(fleet, 5000, evicted=True)
-        assert fleet.index.look_up(prompt(1)).behind == {"a": 6000}
+        assert fleet.index.look_up(prompt(1)).behind == {"host": {"a": 6000}}
         assert fleet.replicas["a"].capacity.tokens == TOKENS
 
     def test_a_tier_that_is_smaller_than_configured_is_found_out(self) -> None:

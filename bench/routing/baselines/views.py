@@ -122,8 +122,5 @@ class Exact:
 
 
 def cached_tokens(engine: Engine, request: BenchRequest) -> int:
-    """Prompt tokens that the engine would find in its cache now, in a host tier too."""
-    block_size = engine.settings.block_size
-    limit = (request.prompt_tokens - 1) // block_size
-    hit = len(engine.cache.longest_prefix(request.block_hashes, limit))
-    return (hit + engine.cache.host_prefix(request.block_hashes, hit, limit)) * block_size
+    """Prompt tokens that the engine would find in its cache now, and in what is behind it."""
+    return engine.cached_prefix_tokens(request)

@@ -191,7 +191,7 @@ class Replicas(_message.Message):
     def __init__(self, replicas: _Optional[_Iterable[_Union[Replica, _Mapping]]] = ...) -> None: ...
 
 class Replica(_message.Message):
-    __slots__ = ("name", "address", "pool", "provider", "models", "state", "weight", "inflight", "others_inflight", "wait_s", "queued_tokens", "prefill_tokens_per_s", "base_s", "index_tokens", "capacity_tokens", "host_tier_tokens", "kv_usage", "routed", "failures", "latency_s", "warm_share", "recent_ttft_s", "changed")
+    __slots__ = ("name", "address", "pool", "provider", "models", "state", "weight", "inflight", "others_inflight", "wait_s", "queued_tokens", "prefill_tokens_per_s", "base_s", "index_tokens", "capacity_tokens", "host_tier_tokens", "kv_usage", "routed", "failures", "latency_s", "warm_share", "recent_ttft_s", "changed", "remote_tier_tokens")
     NAME_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     POOL_FIELD_NUMBER: _ClassVar[int]
@@ -216,6 +216,7 @@ class Replica(_message.Message):
     RECENT_TTFT_S_FIELD_NUMBER: _ClassVar[int]
     FROM_FIELD_NUMBER: _ClassVar[int]
     CHANGED_FIELD_NUMBER: _ClassVar[int]
+    REMOTE_TIER_TOKENS_FIELD_NUMBER: _ClassVar[int]
     name: str
     address: str
     pool: str
@@ -239,7 +240,8 @@ class Replica(_message.Message):
     warm_share: float
     recent_ttft_s: _containers.RepeatedScalarFieldContainer[float]
     changed: bool
-    def __init__(self, name: _Optional[str] = ..., address: _Optional[str] = ..., pool: _Optional[str] = ..., provider: _Optional[str] = ..., models: _Optional[_Iterable[str]] = ..., state: _Optional[str] = ..., weight: _Optional[float] = ..., inflight: _Optional[int] = ..., others_inflight: _Optional[int] = ..., wait_s: _Optional[float] = ..., queued_tokens: _Optional[float] = ..., prefill_tokens_per_s: _Optional[float] = ..., base_s: _Optional[float] = ..., index_tokens: _Optional[float] = ..., capacity_tokens: _Optional[float] = ..., host_tier_tokens: _Optional[float] = ..., kv_usage: _Optional[float] = ..., routed: _Optional[float] = ..., failures: _Optional[int] = ..., latency_s: _Optional[float] = ..., warm_share: _Optional[float] = ..., recent_ttft_s: _Optional[_Iterable[float]] = ..., changed: bool = ..., **kwargs) -> None: ...
+    remote_tier_tokens: float
+    def __init__(self, name: _Optional[str] = ..., address: _Optional[str] = ..., pool: _Optional[str] = ..., provider: _Optional[str] = ..., models: _Optional[_Iterable[str]] = ..., state: _Optional[str] = ..., weight: _Optional[float] = ..., inflight: _Optional[int] = ..., others_inflight: _Optional[int] = ..., wait_s: _Optional[float] = ..., queued_tokens: _Optional[float] = ..., prefill_tokens_per_s: _Optional[float] = ..., base_s: _Optional[float] = ..., index_tokens: _Optional[float] = ..., capacity_tokens: _Optional[float] = ..., host_tier_tokens: _Optional[float] = ..., kv_usage: _Optional[float] = ..., routed: _Optional[float] = ..., failures: _Optional[int] = ..., latency_s: _Optional[float] = ..., warm_share: _Optional[float] = ..., recent_ttft_s: _Optional[_Iterable[float]] = ..., changed: bool = ..., remote_tier_tokens: _Optional[float] = ..., **kwargs) -> None: ...
 
 class AddReplicaRequest(_message.Message):
     __slots__ = ("provider", "url", "name", "weight")
@@ -302,7 +304,7 @@ class Decisions(_message.Message):
     def __init__(self, decisions: _Optional[_Iterable[_Union[Decision, _Mapping]]] = ..., kept: _Optional[int] = ...) -> None: ...
 
 class Decision(_message.Message):
-    __slots__ = ("id", "at_unix_s", "request_id", "model", "tenant", "replica", "served_by", "reason", "prompt_tokens", "matched_tokens", "restorable_tokens", "cached_tokens", "predicted_ttft_s", "ttft_s", "status", "duration_s", "cache", "receipt")
+    __slots__ = ("id", "at_unix_s", "request_id", "model", "tenant", "replica", "served_by", "reason", "prompt_tokens", "matched_tokens", "restorable_tokens", "cached_tokens", "predicted_ttft_s", "ttft_s", "status", "duration_s", "cache", "receipt", "remote_tokens")
     ID_FIELD_NUMBER: _ClassVar[int]
     AT_UNIX_S_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
@@ -321,6 +323,7 @@ class Decision(_message.Message):
     DURATION_S_FIELD_NUMBER: _ClassVar[int]
     CACHE_FIELD_NUMBER: _ClassVar[int]
     RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    REMOTE_TOKENS_FIELD_NUMBER: _ClassVar[int]
     id: float
     at_unix_s: float
     request_id: str
@@ -339,7 +342,8 @@ class Decision(_message.Message):
     duration_s: float
     cache: str
     receipt: _struct_pb2.Struct
-    def __init__(self, id: _Optional[float] = ..., at_unix_s: _Optional[float] = ..., request_id: _Optional[str] = ..., model: _Optional[str] = ..., tenant: _Optional[str] = ..., replica: _Optional[str] = ..., served_by: _Optional[str] = ..., reason: _Optional[str] = ..., prompt_tokens: _Optional[int] = ..., matched_tokens: _Optional[int] = ..., restorable_tokens: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., predicted_ttft_s: _Optional[float] = ..., ttft_s: _Optional[float] = ..., status: _Optional[int] = ..., duration_s: _Optional[float] = ..., cache: _Optional[str] = ..., receipt: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+    remote_tokens: int
+    def __init__(self, id: _Optional[float] = ..., at_unix_s: _Optional[float] = ..., request_id: _Optional[str] = ..., model: _Optional[str] = ..., tenant: _Optional[str] = ..., replica: _Optional[str] = ..., served_by: _Optional[str] = ..., reason: _Optional[str] = ..., prompt_tokens: _Optional[int] = ..., matched_tokens: _Optional[int] = ..., restorable_tokens: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., predicted_ttft_s: _Optional[float] = ..., ttft_s: _Optional[float] = ..., status: _Optional[int] = ..., duration_s: _Optional[float] = ..., cache: _Optional[str] = ..., receipt: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., remote_tokens: _Optional[int] = ...) -> None: ...
 
 class GetDecisionRequest(_message.Message):
     __slots__ = ("id",)
@@ -533,7 +537,7 @@ class Index(_message.Message):
     def __init__(self, blocks: _Optional[float] = ..., prompts: _Optional[float] = ..., replicas: _Optional[_Iterable[_Union[ReplicaIndex, _Mapping]]] = ...) -> None: ...
 
 class ReplicaIndex(_message.Message):
-    __slots__ = ("name", "tokens", "capacity_tokens", "held_blocks", "claimed_blocks", "host_tier_tokens", "lifetime_s")
+    __slots__ = ("name", "tokens", "capacity_tokens", "held_blocks", "claimed_blocks", "host_tier_tokens", "lifetime_s", "remote_tier_tokens")
     NAME_FIELD_NUMBER: _ClassVar[int]
     TOKENS_FIELD_NUMBER: _ClassVar[int]
     CAPACITY_TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -541,6 +545,7 @@ class ReplicaIndex(_message.Message):
     CLAIMED_BLOCKS_FIELD_NUMBER: _ClassVar[int]
     HOST_TIER_TOKENS_FIELD_NUMBER: _ClassVar[int]
     LIFETIME_S_FIELD_NUMBER: _ClassVar[int]
+    REMOTE_TIER_TOKENS_FIELD_NUMBER: _ClassVar[int]
     name: str
     tokens: float
     capacity_tokens: float
@@ -548,7 +553,8 @@ class ReplicaIndex(_message.Message):
     claimed_blocks: float
     host_tier_tokens: float
     lifetime_s: float
-    def __init__(self, name: _Optional[str] = ..., tokens: _Optional[float] = ..., capacity_tokens: _Optional[float] = ..., held_blocks: _Optional[float] = ..., claimed_blocks: _Optional[float] = ..., host_tier_tokens: _Optional[float] = ..., lifetime_s: _Optional[float] = ...) -> None: ...
+    remote_tier_tokens: float
+    def __init__(self, name: _Optional[str] = ..., tokens: _Optional[float] = ..., capacity_tokens: _Optional[float] = ..., held_blocks: _Optional[float] = ..., claimed_blocks: _Optional[float] = ..., host_tier_tokens: _Optional[float] = ..., lifetime_s: _Optional[float] = ..., remote_tier_tokens: _Optional[float] = ...) -> None: ...
 
 class DumpIndexRequest(_message.Message):
     __slots__ = ("limit",)

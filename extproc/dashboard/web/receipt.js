@@ -9,7 +9,7 @@ const TERMS = {
   base_s: ['base', 'to the first token with nothing to compute and nothing ahead'],
   wait_s: ['wait', 'until the prompt would be computed'],
   own_s: ['own', 'computing what no cache holds'],
-  restore_s: ['restore', 'getting back what the host tier holds'],
+  restore_s: ['restore', 'getting back what the tiers behind it hold'],
   copy_s: ['copy', 'what keeping a further copy costs others'],
   batch_s: ['batch', 'slower steps of a larger batch'],
   credit_s: ['credit', 'what a copy here saves others; taken off'],

@@ -53,6 +53,11 @@ export function createRow() {
   return row;
 }
 
+function behind(replica) {
+  if (replica.remote_tier_tokens) return `remote ${short(replica.remote_tier_tokens)}`;
+  return replica.host_tier_tokens ? 'tokens' : 'none';
+}
+
 function meter() {
   return h('div', { class: 'meter' }, h('i', { class: 'held' }), h('i', { class: 'used' }));
 }
@@ -70,11 +75,7 @@ export function updateRow(row, { replica, flow, level, slowest_s }) {
   attribute(parts.name, 'title', `${replica.address} · ${replica.pool} · ${(replica.models ?? []).join(', ')}`);
   say('rate', rate(flow?.requests_per_s ?? NaN), `${short(replica.routed)} in all`);
   updateCache(parts.kv, replica, say);
-  say(
-    'host',
-    replica.host_tier_tokens ? short(replica.host_tier_tokens) : '–',
-    replica.host_tier_tokens ? 'tokens' : 'none',
-  );
+  say('host', replica.host_tier_tokens ? short(replica.host_tier_tokens) : '–', behind(replica));
   say(
     'inflight',
     count(replica.inflight),

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from extproc.config.topology import Replica
-from extproc.fleet.events import HostTierReported, ReplicaDown, ReplicaDraining, ReplicaUp
+from extproc.fleet.events import HostTierReported, RemoteTierReported, ReplicaDown, ReplicaDraining, ReplicaUp
 from extproc.fleet.replica import ReplicaState
 
 
 def changes(
     before: Mapping[str, ReplicaState], after: Mapping[str, Replica], at_s: float
-) -> list[ReplicaDown | ReplicaUp | ReplicaDraining | HostTierReported]:
+) -> list[ReplicaDown | ReplicaUp | ReplicaDraining | HostTierReported | RemoteTierReported]:
     """The events that make of the fleet what the configuration says; replicas that stay as they are have none.
 
     >>> old = {"a": ReplicaState("a"), "b": ReplicaState("b")}
@@ -19,7 +19,7 @@ def changes(
     >>> changes(old, new, 1.0)
     [ReplicaUp(at_s=1.0, replica='c', proven=False), ReplicaDown(at_s=1.0, replica='a')]
 
-    Who leaves does so last: a host tier that a newcomer shares outlives it.
+    Who leaves does so last: a tier that a newcomer shares outlives it.
     """
     gone = [ReplicaDown(at_s, name) for name in before if name not in after]
     come = [ReplicaUp(at_s, name, proven=False) for name in after if name not in before]
@@ -39,4 +39,10 @@ def changes(
         for name, replica in after.items()
         if replica.host_tier != known.get(name)
     ]
-    return [*come, *back, *drained, *tiers, *gone]
+    reached = {name: state.remote_cache_tokens for name, state in before.items()}
+    stores = [
+        RemoteTierReported(at_s, name, replica.remote_cache_tokens)
+        for name, replica in after.items()
+        if replica.remote_cache_tokens != reached.get(name)
+    ]
+    return [*come, *back, *drained, *tiers, *stores, *gone]

@@ -48,7 +48,7 @@ def test_a_full_tier_forgets_what_was_used_longest_ago() -> None:
         cache.store(block, block_hash)
         cache.release([block])
 
-    assert [cache.host_prefix([block_hash], 0, 1) for block_hash in (1, 2, 3, 4)] == [0, 1, 1, 0]
+    assert [cache.host.prefix([block_hash], 0, 1) for block_hash in (1, 2, 3, 4)] == [0, 1, 1, 0]
 
 
 def test_what_is_restored_becomes_recent() -> None:
@@ -58,10 +58,10 @@ def test_what_is_restored_becomes_recent() -> None:
         cache.store(block, block_hash)
         cache.release([block])
         if block_hash == 3:
-            cache.use_host([1])
+            cache.host.use([1])
     cache.allocate(1)
 
-    assert [cache.host_prefix([block_hash], 0, 1) for block_hash in (1, 2, 3)] == [1, 0, 1]
+    assert [cache.host.prefix([block_hash], 0, 1) for block_hash in (1, 2, 3)] == [1, 0, 1]
 
 
 def test_fused_steps_change_nothing() -> None:

@@ -64,6 +64,9 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- if and .Values.lmcache.enabled .Values.lmcache.cacheTokens -}}
 {{- $_ := set $provider "host_cache_tokens" (int .Values.lmcache.cacheTokens) -}}
 {{- end -}}
+{{- if and .Values.lmcache.enabled .Values.lmcache.l2Redis.host .Values.lmcache.l2Redis.cacheTokens -}}
+{{- $_ := set $provider "remote_cache_tokens" (int .Values.lmcache.l2Redis.cacheTokens) -}}
+{{- end -}}
 {{- $model := dict "name" (include "kvgate.servedModelName" .) "image_tokens" .Values.vllm.imageTokens "deployments" (list (dict "provider" "vllm")) -}}
 {{- $_ := set $config "providers" (list $provider) -}}
 {{- $_ := set $config "models" (list $model) -}}
