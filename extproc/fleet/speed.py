@@ -8,10 +8,10 @@ forgetting. A sample counts as at most a bounded factor away from what was expec
 when errors keep to one side, the replica has changed, and what was learned before is forgotten faster.
 
 Two things hold a line where its samples leave it open: a fixed prior of hardly any weight, and its kin, the line of the
-whole fleet. Without kin, a replica once taken for slow would get short prompts only, and from those could never
-be seen to be fast; so a line follows its kin even while its own replica is asked for nothing. The kin counts for the
-more samples the more first tokens scatter: where times differ by more than replicas do, it takes many of them to tell
-two replicas apart.
+whole fleet. The kin counts for the more samples the more first tokens scatter: where times differ by more than replicas
+do, it takes many of them to tell two replicas apart. Without kin, a replica once taken for slow would get short prompts
+only, and from those could never be seen to be fast. So a line follows its kin even while its own replica is asked for
+nothing, and what a replica showed once, while it warmed up for example, counts for less as time goes by.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ _PRIOR_WORK_TOKENS = 2000.0
 _PRIOR_WEIGHT = 0.2
 """In samples."""
 _KIN_SPREAD = 0.2
-"""By how much, as a share, replicas of one fleet are expected to differ. Of n samples that scatter by s each the mean is
-off by s / sqrt(n): the kin weighs as much as (s / 0.2) squared of them, and no less than one."""
+"""By how much, as a share, replicas of one fleet are expected to differ. The mean of n samples that scatter by s is off
+by s / sqrt(n): the kin weighs as much as (s / 0.2) squared of them, and no less than one."""
 _FORGET, _FORGET_FAST = 0.97, 0.8
 """What the past counts after one more sample: half after 23 of them, or after 3."""
+_FADES_S = 300.0
+"""The same for a replica that is not asked: half after that time."""
 _HICCUP, _CHANGE = 0.7, 2.5
 """Bounds of one sample's log error: a factor of 2, or of 12 once the replica is known to have changed."""
 _FLOOR_S = 1e-4
@@ -46,12 +48,24 @@ class Speed:
         work_tokens: that the prompts were, an exponentially weighted mean.
     """
 
-    __slots__ = ("_base_s", "_error", "_followed", "_kin", "_leaning", "_sums", "_token_s", "samples", "work_tokens")
+    __slots__ = (
+        "_at_s",
+        "_base_s",
+        "_error",
+        "_followed",
+        "_kin",
+        "_leaning",
+        "_sums",
+        "_token_s",
+        "samples",
+        "work_tokens",
+    )
 
     def __init__(self, kin: Speed | None = None) -> None:
         self.samples = 0
         self.work_tokens = _PRIOR_WORK_TOKENS
         self._kin = kin
+        self._at_s = -math.inf
         self._base_s, self._token_s = PRIOR_BASE_S, 1 / PRIOR_TOKENS_PER_S
         self._error = 0.3  # running means of the log error: its size,
         self._leaning = 0.0  # and which way it goes
@@ -75,8 +89,8 @@ class Speed:
         self._follow()
         return self._base_s + work_tokens * self._token_s
 
-    def learn(self, work_tokens: float, ttft_s: float) -> bool:
-        """Takes one observation; False if it cannot be true."""
+    def learn(self, work_tokens: float, ttft_s: float, at_s: float = 0.0) -> bool:
+        """Takes one observation, made at that time; False if it cannot be true."""
         if not (math.isfinite(ttft_s) and math.isfinite(work_tokens) and ttft_s > 0 and work_tokens >= 0):
             return False
         predicted_s = max(self.predict_s(work_tokens), _FLOOR_S)
@@ -87,14 +101,16 @@ class Speed:
         changed = abs(self._leaning) > 0.1 + 0.6 * self._error
         bound = _CHANGE if changed else _HICCUP
         taken_s = predicted_s * math.exp(_bounded(error, bound))
+        kept = (_FORGET_FAST if changed else _FORGET) * self._faded()
+        self._add(work_tokens, taken_s, 1 / (predicted_s * taken_s), kept)
         self.samples += 1
         self.work_tokens += (1 - _FORGET) * (work_tokens - self.work_tokens)
-        self._add(work_tokens, taken_s, 1 / (predicted_s * taken_s), _FORGET_FAST if changed else _FORGET)
+        self._at_s = max(self._at_s, at_s)
         self._fit()
         return True
 
-    def _add(self, x: float, y: float, weight: float, forget: float) -> None:
-        w, wx, wy, wxx, wxy = (forget * each for each in self._sums)
+    def _add(self, x: float, y: float, weight: float, kept: float) -> None:
+        w, wx, wy, wxx, wxy = (kept * each for each in self._sums)
         self._sums = (w + weight, wx + weight * x, wy + weight * y, wxx + weight * x * x, wxy + weight * x * y)
 
     def _follow(self) -> None:
@@ -104,7 +120,8 @@ class Speed:
             self._fit()
 
     def _fit(self) -> None:
-        w, wx, wy, wxx, wxy = self._sums
+        faded = self._faded()
+        w, wx, wy, wxx, wxy = (faded * each for each in self._sums)
         for x, y, samples in self._anchors():
             fitted_s = max(self._base_s + x * self._token_s, _FLOOR_S)
             y = fitted_s * math.exp(_bounded(math.log(max(y, _FLOOR_S) / fitted_s), _HICCUP))
@@ -119,6 +136,12 @@ class Speed:
         if slope <= 1e-9:
             slope, base = 1e-9, wy / w
         self._base_s, self._token_s = base, slope
+
+    def _faded(self) -> float:
+        """What its samples count by the time of the latest that the kin has seen."""
+        if self._kin is None or not self.samples:
+            return 1.0
+        return 0.5 ** (max(0.0, self._kin._at_s - self._at_s) / _FADES_S)
 
     def _anchors(self) -> Iterator[tuple[float, float, float]]:
         """Work, time and weight in samples of what is presumed."""

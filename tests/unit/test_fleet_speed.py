@@ -118,18 +118,21 @@ def test_replicas_that_are_alike_stay_alike_where_times_scatter() -> None:
             work = 2000 * chance.choice([1, 2, 3, 4])
             ttft_s = (0.03 + work / 9000) * chance.lognormvariate(0, 0.4)
             kin.learn(work, ttft_s)
-            min(replicas, key=lambda each: each.predict_s(2000)).learn(work, ttft_s)  # the slow one is asked for nothing
+            seen_as_fast = min(replicas, key=lambda each: each.predict_s(2000))
+            seen_as_fast.learn(work, ttft_s)  # the other one is asked for nothing
         fast_s, slow_s = sorted(each.predict_s(2000) for each in replicas)
         assert slow_s < 1.5 * fast_s
 
 
-def test_a_replica_that_is_asked_for_nothing_moves_along_with_its_kin() -> None:
+def test_a_replica_that_was_slow_once_and_is_not_asked_since_is_taken_for_one_like_the_others_in_time() -> None:
     kin = Speed()
     idle = Speed(kin)
-    for _ in range(5):
-        kin.learn(1000, 3.0)
-        idle.learn(1000, 3.0)
-    before_s = idle.predict_s(1000)
-    for _ in range(60):
-        kin.learn(1000, 0.3)
-    assert idle.predict_s(1000) < 0.8 * before_s
+    for second in range(5):
+        kin.learn(4000, 5.0, second)
+        idle.learn(4000, 5.0, second)
+    seen_s = []
+    for minute in range(60):
+        kin.learn(4000, 0.5, 60.0 * minute)
+        seen_s.append(idle.predict_s(4000))
+    assert seen_s[0] > 1.5
+    assert seen_s[-1] == pytest.approx(kin.predict_s(4000), rel=0.1)

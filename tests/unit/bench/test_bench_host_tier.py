@@ -10,14 +10,14 @@ from bench.routing.policies import GRID, build, known
 from bench.routing.request import Workload
 from tests.unit.bench.make import BLOCK, plan, prompt, setting, workload
 
-FLEET = plan(replicas=2, kv_blocks=24, host_blocks=1000, restore_tokens_per_s=20_000.0)
+FLEET = plan(replicas=2, kv_blocks=96, host_blocks=1000, restore_tokens_per_s=20_000.0)
 TOPICS = 8
 
 
 def in_turn(rounds: int) -> Workload:
     """More topics than the GPUs can hold, asked for one after the other, again and again."""
     numbers = range(rounds * TOPICS)
-    return workload(*(prompt(f"r{each}", each % TOPICS, blocks=10, arrival_s=0.5 * each) for each in numbers))
+    return workload(*(prompt(f"r{each}", each % TOPICS, blocks=40, arrival_s=0.5 * each) for each in numbers))
 
 
 def test_a_policy_that_knows_of_tiers_goes_where_the_prompt_can_be_restored() -> None:
