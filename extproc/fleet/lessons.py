@@ -175,8 +175,8 @@ class Lessons:
             own = server.speeds[routed.model] = Speed(usual)
         if server.speed is usual:
             server.speed = own
-        usual.learn(work_tokens, ttft_s, routed.at_s)
-        if not own.learn(work_tokens, ttft_s, routed.at_s):
+        usual.learn(work_tokens, ttft_s)
+        if not own.learn(work_tokens, ttft_s):
             self._faults["impossible time"] += 1
 
     def _learn_rate(

@@ -11,13 +11,14 @@ Two things hold a line where its samples leave it open: a fixed prior of hardly 
 whole fleet. The kin counts for the more samples the more first tokens scatter: where times differ by more than replicas
 do, it takes many of them to tell two replicas apart. Without kin, a replica once taken for slow would get short prompts
 only, and from those could never be seen to be fast. So a line follows its kin even while its own replica is asked for
-nothing, and what a replica showed once, while it warmed up for example, counts for less as time goes by.
+nothing, and what a replica showed once, while it warmed up for example, fades as the others are asked.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from weakref import WeakSet
 
 PRIOR_TOKENS_PER_S = 8000.0
 """About an 8B model on a mid-range GPU. Until there are samples only the ratio of work between replicas matters."""
@@ -30,10 +31,13 @@ _KIN_SPREAD = 0.2
 by s / sqrt(n): the kin weighs as much as (s / 0.2) squared of them, and no less than one."""
 _FORGET, _FORGET_FAST = 0.97, 0.8
 """What the past counts after one more sample: half after 23 of them, or after 3."""
-_FADES_S = 300.0
-"""The same for a replica that is not asked: half after that time."""
+_FADE_TURNS = 100.0
+"""Of a replica that is not asked: half after each of the others was so often."""
 _HICCUP, _CHANGE = 0.7, 2.5
 """Bounds of one sample's log error: a factor of 2, or of 12 once the replica is known to have changed."""
+_SHORT_SHARE = 0.2
+"""Where the work is a smaller share of the time, a sample is one of `base_s` alone: whatever made it late, it was not a
+few tokens, and a line through two such times would be steep or flat by chance."""
 _FLOOR_S = 1e-4
 
 
@@ -49,10 +53,12 @@ class Speed:
     """
 
     __slots__ = (
-        "_at_s",
+        "__weakref__",
+        "_asked",
         "_base_s",
         "_error",
         "_followed",
+        "_followers",
         "_kin",
         "_leaning",
         "_sums",
@@ -65,7 +71,10 @@ class Speed:
         self.samples = 0
         self.work_tokens = _PRIOR_WORK_TOKENS
         self._kin = kin
-        self._at_s = -math.inf
+        self._followers: WeakSet[Speed] = WeakSet()
+        self._asked = 0  # samples that the kin had when this one had its latest
+        if kin is not None:
+            kin._followers.add(self)
         self._base_s, self._token_s = PRIOR_BASE_S, 1 / PRIOR_TOKENS_PER_S
         self._error = 0.3  # running means of the log error: its size,
         self._leaning = 0.0  # and which way it goes
@@ -89,8 +98,8 @@ class Speed:
         self._follow()
         return self._base_s + work_tokens * self._token_s
 
-    def learn(self, work_tokens: float, ttft_s: float, at_s: float = 0.0) -> bool:
-        """Takes one observation, made at that time; False if it cannot be true."""
+    def learn(self, work_tokens: float, ttft_s: float) -> bool:
+        """Takes one observation; False if it cannot be true."""
         if not (math.isfinite(ttft_s) and math.isfinite(work_tokens) and ttft_s > 0 and work_tokens >= 0):
             return False
         predicted_s = max(self.predict_s(work_tokens), _FLOOR_S)
@@ -102,10 +111,14 @@ class Speed:
         bound = _CHANGE if changed else _HICCUP
         taken_s = predicted_s * math.exp(_bounded(error, bound))
         kept = (_FORGET_FAST if changed else _FORGET) * self._faded()
-        self._add(work_tokens, taken_s, 1 / (predicted_s * taken_s), kept)
+        weight, work_s = 1 / (predicted_s * taken_s), work_tokens * self._token_s
+        if work_s < _SHORT_SHARE * min(predicted_s, taken_s):
+            self._add(0.0, taken_s - work_s, weight, kept)
+        else:
+            self._add(work_tokens, taken_s, weight, kept)
         self.samples += 1
         self.work_tokens += (1 - _FORGET) * (work_tokens - self.work_tokens)
-        self._at_s = max(self._at_s, at_s)
+        self._asked = self._kin.samples if self._kin else 0
         self._fit()
         return True
 
@@ -138,10 +151,11 @@ class Speed:
         self._base_s, self._token_s = base, slope
 
     def _faded(self) -> float:
-        """What its samples count by the time of the latest that the kin has seen."""
-        if self._kin is None or not self.samples:
+        """What its samples count, with all that the kin has seen since the latest of them."""
+        if self._kin is None:
             return 1.0
-        return 0.5 ** (max(0.0, self._kin._at_s - self._at_s) / _FADES_S)
+        turns = (self._kin.samples - self._asked) / len(self._kin._followers)
+        return math.pow(0.5, turns / _FADE_TURNS)
 
     def _anchors(self) -> Iterator[tuple[float, float, float]]:
         """Work, time and weight in samples of what is presumed."""

@@ -1,17 +1,19 @@
 """The replica from which the first token is expected soonest, with an eye to those who come after.
 
     ttft_s(r) = base_s + wait_s + restore_s + own_s
-                                                own_s     = computed tokens / prefill speed
-                                                restore_s = sum of restored tokens / restore rate over tiers
+    own_s     = computed tokens / prefill speed
+    restore_s = sum of restored tokens / restore rate over tiers
     cost(r)   = ttft_s + copy_s + batch_s - credit_s
-                                                copy_s    = lasting_s * delay + kept_tokens * loss_s * (1 + delay)
-                                                lasting_s = own_s + restore_s, shared tokens counted in part
+    copy_s    = worth * (lasting_s * delay + kept_tokens * loss_s * (1 + delay))
+    lasting_s = own_s + restore_s, shared tokens counted in part
 
 `wait_s` is the work queued ahead; `base_s`, speed and rates are learned of each replica. What is neither in the
 replica's cache nor in a tier behind it, host or remote, is computed; what only a tier has is restored from the nearest
 that has it, unless computing it is faster. `copy_s` is what it costs others that this prompt is computed or restored,
 and kept, here:
 
+- worth: the replica's prefill speed over the fleet's mean. A second of a slow replica is a smaller part of what the
+  fleet can do: a prompt takes as much from others wherever it is computed, and to be slow costs only whoever waits.
 - delay: request-seconds that a second of extra work makes others wait. In a fleet of n replicas that is busy for a
   share rho of the time, about L = rho^sqrt(2 (n + 1)) / (1 - rho) requests wait (Sakasegawa, 1977); a second of work
   raises rho by 1 / n of a second's worth, so delay = (dL / d rho) / n.
@@ -53,12 +55,14 @@ class PrefixKvAware:
 
     def rank(self, demand: Demand, candidates: Sequence[Candidate]) -> Ranking:
         prompt_tokens = demand.prompt_tokens
-        busy = min(_MAX_BUSY, sum(c.utilisation for c in candidates) / len(candidates))
+        fleet_tokens_per_s = sum(c.tokens_per_s for c in candidates)
+        busy = min(_MAX_BUSY, sum(c.utilisation * c.tokens_per_s for c in candidates) / fleet_tokens_per_s)
+        usual_tokens_per_s = fleet_tokens_per_s / len(candidates)
         delay = _delay(busy, len(candidates))
         reused = [candidate.reused_tokens for candidate in candidates]
         gains_s = _gains_s(candidates, reused)
         scores = [
-            _score(candidate, max(0, prompt_tokens - reused_tokens), busy, delay, gain_s)
+            _score(candidate, max(0, prompt_tokens - reused_tokens), busy, delay, gain_s, usual_tokens_per_s)
             for candidate, reused_tokens, gain_s in zip(candidates, reused, gains_s, strict=True)
         ]
         scores.sort(key=_by_cost)
@@ -109,7 +113,9 @@ def _queue_s(candidate: Candidate) -> float:
     return busy / (1 - busy) * candidate.utilisation / candidate.arrivals_per_s
 
 
-def _score(candidate: Candidate, computed_tokens: int, busy: float, delay: float, gain_s: float) -> Score:
+def _score(
+    candidate: Candidate, computed_tokens: int, busy: float, delay: float, gain_s: float, usual_tokens_per_s: float
+) -> Score:
     own_s = computed_tokens / candidate.tokens_per_s
     token_s = 1 / candidate.tokens_per_s
     back_s = candidate.eviction_chance * token_s
@@ -124,7 +130,8 @@ def _score(candidate: Candidate, computed_tokens: int, busy: float, delay: float
             kept_tokens += tier.lasting_tokens
         restore_s = candidate.restore_s if restorable else 0.0
     loss_s = back_s / (1 - busy * candidate.eviction_chance)
-    copy_s = lasting_s * delay + kept_tokens * loss_s * (1 + delay)
+    worth = candidate.tokens_per_s / usual_tokens_per_s
+    copy_s = worth * (lasting_s * delay + kept_tokens * loss_s * (1 + delay))
     new_s = own_s + restore_s
     credit_s = max(0.0, new_s - lasting_s) * min(1.0, gain_s / lasting_s) if lasting_s else 0.0
     batch_s = _BATCH_S * candidate.inflight

@@ -85,6 +85,12 @@ class TestWhereTheFirstTokenIsSoonest:
             waits_s[best.name] += PROMPT_TOKENS / best.tokens_per_s
         assert served["fast"] == pytest.approx(200, abs=3)
 
+    def test_who_idles_is_asked_however_busy_the_fleet_is_as_soon_as_he_would_answer_first(self) -> None:
+        for utilisation in (0.0, 0.5, 0.9):
+            slow = replica("slow", tokens_per_s=4000.0, utilisation=utilisation)  # 2 s for what takes the other one
+            assert choice(slow, replica("fast", wait_s=0.9, utilisation=utilisation))[0] == "fast"
+            assert choice(slow, replica("fast", wait_s=1.1, utilisation=utilisation))[0] == "slow"
+
 
 class TestStickyUntilSaturated:
     def test_a_busy_warm_replica_is_kept_while_waiting_there_is_cheaper_than_computing(self) -> None:

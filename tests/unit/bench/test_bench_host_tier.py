@@ -11,11 +11,12 @@ from bench.routing.request import Workload
 from tests.unit.bench.make import BLOCK, plan, prompt, setting, workload
 
 FLEET = plan(replicas=2, kv_blocks=96, host_blocks=1000, restore_tokens_per_s=20_000.0)
-TOPICS = 8
+TOPICS = 7
 
 
 def in_turn(rounds: int) -> Workload:
-    """More topics than the GPUs can hold, asked for one after the other, again and again."""
+    """More topics than the GPUs can hold, one after the other, again and again: an odd number, so that who takes turns
+    between two replicas sends each topic to the other one next time."""
     numbers = range(rounds * TOPICS)
     return workload(*(prompt(f"r{each}", each % TOPICS, blocks=40, arrival_s=0.5 * each) for each in numbers))
 

@@ -10,7 +10,7 @@ from bench.routing.policies import GRID, UNTOLD, build
 from tests.unit.bench.make import BLOCK, plan, setting
 from tests.unit.bench.test_bench_host_tier import in_turn
 
-FLEET = plan(replicas=2, kv_blocks=24, remote_blocks=1000, remote_tokens_per_s=20_000.0)
+FLEET = plan(replicas=2, kv_blocks=96, remote_blocks=1000, remote_tokens_per_s=20_000.0)
 
 
 def test_a_policy_that_knows_of_the_store_knows_what_engines_find_there() -> None:
