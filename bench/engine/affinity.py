@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from bench.engine.commands import Setup
-from bench.engine.experiment import Experiment, Routing, Variant
+from bench.engine.experiment import COMPARED, Experiment, Variant
 from bench.engine.loads import Load
 from bench.engine.options import Options
-
-_BASIC = {"round_robin": Routing("round_robin"), "prefix_kv_aware": Routing("prefix_kv_aware")}
-_ALL = {**_BASIC, "prefix_kv_aware, precise": Routing("prefix_kv_aware", "precise")}
 
 
 def affinity(options: Options) -> Experiment:
@@ -20,17 +17,17 @@ def affinity(options: Options) -> Experiment:
     all_differ = Load(requests // 2, requests // 2, options.concurrency, options.image_side)
     everywhere = Load(images, requests, options.concurrency, options.image_side, warmed=True)
     scenarios = (
-        ("pressure", tight, few, _ALL),
-        ("no sharing", tight, all_differ, _BASIC),
-        ("no pressure", roomy, everywhere, _BASIC),
+        ("pressure", tight, few),
+        ("no sharing", tight, all_differ),
+        ("no pressure", roomy, everywhere),
     )
     return Experiment(
         "affinity",
         "Prefix-aware routing against round robin",
         tuple(
             Variant(scenario, name, setup, routing, load)
-            for scenario, setup, load, compared in scenarios
-            for name, routing in compared.items()
+            for scenario, setup, load in scenarios
+            for name, routing in COMPARED.items()
         ),
         {
             "pressure": f"A replica cannot hold all {images} images, but can hold its half: routing should win.",

@@ -12,7 +12,7 @@ from bench.common.errors import BenchFailed
 from bench.common.processes import running, tail
 from bench.engine.commands import Command, Setup
 from bench.engine.counters import FINISHED
-from bench.engine.experiment import Experiment, Routing, Variant
+from bench.engine.experiment import COMPARED, Experiment, Variant
 from bench.engine.loads import ChatLoad
 from bench.engine.options import Options
 from bench.engine.outcome import Outcome, of_times
@@ -25,12 +25,11 @@ def chat_experiment(options: Options) -> Experiment:
     """Two replicas; users talk in turns that grow. A replica's cache holds about half of the users' histories."""
     load = options.sizes.chat
     setup = Setup(options.replicas, options.sizes.chat_blocks)
-    names = {"round_robin": Routing("round_robin"), "prefix_kv_aware": Routing("prefix_kv_aware")}
     scenario = f"{load.users} users"
     return Experiment(
         "chat",
         "Multi-round chat, sent by `lmcache bench engine`",
-        tuple(Variant(scenario, name, setup, routing, load) for name, routing in names.items()),
+        tuple(Variant(scenario, name, setup, routing, load) for name, routing in COMPARED.items()),
         {scenario: "Each turn repeats the whole conversation: staying with its replica should win."},
     )
 

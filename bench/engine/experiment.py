@@ -21,6 +21,14 @@ class Routing:
     prefix_index: str = "inferred"
 
 
+COMPARED = {
+    "round_robin": Routing("round_robin"),
+    "prefix_kv_aware": Routing("prefix_kv_aware"),
+    "prefix_kv_aware, precise": Routing("prefix_kv_aware", "precise"),
+}
+"""Where replicas are compared, by the names of the variants."""
+
+
 @dataclass(frozen=True, slots=True)
 class Variant:
     """One side of a comparison.

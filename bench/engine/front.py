@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from bench.engine.experiment import Routing
@@ -9,8 +10,12 @@ from bench.engine.options import Options
 from bench.engine.stage import Stage
 
 
-def sections(options: Options, stage: Stage, routing: Routing) -> dict[str, Any]:
-    """Its configuration."""
+def sections(options: Options, stage: Stage, routing: Routing, requests: Path) -> dict[str, Any]:
+    """Its configuration.
+
+    Args:
+        requests: where it says of each request where it went, why, and what came of it.
+    """
     precise = routing.prefix_index == "precise"
     model: dict[str, Any] = {"name": options.served, "image_tokens": options.sizes.image_tokens}
     if precise:
@@ -31,5 +36,6 @@ def sections(options: Options, stage: Stage, routing: Routing) -> dict[str, Any]
     return {
         "providers": [provider],
         "models": [{**model, "deployments": [{"provider": "engines"}]}],
+        "telemetry": {"request_log": str(requests)},
         "routing": {"strategy": routing.strategy, **({"prefix_index": "precise"} if precise else {})},
     }

@@ -22,11 +22,14 @@ from bench.engine.workload import body, questions, warm_up
 _EXERCISES = 4
 
 
-def measure(cell: Cell, options: Options, stage: Stage, folder: Path, answered: Callable[[], None]) -> dict[str, Any]:
+def measure(
+    cell: Cell, options: Options, stage: Stage, folder: Path, requests: Path, answered: Callable[[], None]
+) -> dict[str, Any]:
     """Outcome, counters and commands of one cell, ready for JSON.
 
     Args:
         folder: new, for the gateway.
+        requests: new, for its request log.
         answered: called after each request.
 
     Raises:
@@ -37,7 +40,7 @@ def measure(cell: Cell, options: Options, stage: Stage, folder: Path, answered: 
     stage.clear()
     if isinstance(load, Load) and load.warmed:
         _warm(options, stage, load, seed)
-    with gateway(sections(options, stage, cell.variant.routing), folder) as front:
+    with gateway(sections(options, stage, cell.variant.routing, requests), folder) as front:
         _knock(options, front)
         before, redis_before = stage.counters(), stage.redis_counters()
         if isinstance(load, ChatLoad):

@@ -49,7 +49,8 @@ def run(experiment: Experiment, options: Options) -> Summary:
         whole = progress.add_task(experiment.name, total=len(order), completed=len(found))
         for number, cell in enumerate(missing):
             stages.keep({each.variant.setup for each in missing[number:]})
-            found[cell] = _one(cell, options, stages, Path(folder) / f"gateway-{number}", progress)
+            log = out / "requests" / f"{cell.name()}.jsonl"
+            found[cell] = _one(cell, options, stages, Path(folder) / f"gateway-{number}", log, progress)
             shelves[cell].put(cell, found[cell])
             progress.advance(whole)
     summary = Summary(
@@ -72,14 +73,16 @@ def _new(folder: Path) -> Path:
     return folder
 
 
-def _one(cell: Cell, options: Options, stages: Stages, folder: Path, progress: Progress) -> dict[str, Any]:
+def _one(cell: Cell, options: Options, stages: Stages, folder: Path, log: Path, progress: Progress) -> dict[str, Any]:
     load = cell.variant.load
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.unlink(missing_ok=True)
     task = progress.add_task(
         f"{cell.variant.scenario}: {cell.variant.name}, {cell.repeat + 1} of {options.repeats}",
         total=load.requests if isinstance(load, Load) else None,
     )
     try:
-        return measure(cell, options, stages.get(cell.variant.setup), folder, lambda: progress.advance(task))
+        return measure(cell, options, stages.get(cell.variant.setup), folder, log, lambda: progress.advance(task))
     finally:
         progress.remove_task(task)
 
