@@ -10,6 +10,7 @@ from typing import Any
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.engine.process import Process, fetch
+from tests.envoy.gateway import until
 from tests.ports import free_ports
 
 MODEL = "tiny-llava"
@@ -117,8 +118,16 @@ class Engine(Process):
         return answer
 
     async def reset_cache(self) -> None:
-        """Forgets all prefixes. It says so in its events with the next request only."""
-        await asyncio.to_thread(fetch, f"{self.url}/reset_prefix_cache", b"")
+        """Forgets all prefixes. It says so in its events with the next request only.
+
+        What is on its way to LMCache cannot be forgotten before it is there.
+        """
+
+        async def forgotten() -> bool:
+            answer = await asyncio.to_thread(fetch, f"{self.url}/reset_prefix_cache", b"")
+            return bool(json.loads(answer or "{}").get("success", True))
+
+        await until(forgotten, lambda: f"{self.name} does not forget its prefixes: {self.log[-2000:]}")
 
     def _events(self) -> str:
         return json.dumps(

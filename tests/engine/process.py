@@ -106,6 +106,14 @@ class Process:
         self._process = None
         Process.running.remove(self)
 
+    def pause(self) -> None:
+        """Stops the whole group where it is, with its connections open."""
+        os.killpg(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Lets it go on."""
+        os.killpg(self.pid, signal.SIGCONT)
+
     async def restart(self) -> None:
         """Kills it, if it still runs, and starts it."""
         self.kill()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from tests.engine.varied_requests import words
 from tests.envoy.gateway import Gateway, until
 
 _STORY_WORDS = 4000
+CHUNK_TOKENS = 256
 _TIER_TOKENS = 500_000
 """LMCache's 1 GB, at the 2 KiB that a token of the tiny model takes."""
 _TIE_S, _TIE_SHARE = 0.020, 0.02
@@ -28,7 +28,7 @@ async def test_what_one_engine_has_read_the_other_finds_in_lmcache(offloading: O
 
     async def found() -> bool:
         await second.reset_cache()
-        return cached_tokens(await second.chat(prompt)) >= 256
+        return cached_tokens(await second.chat(prompt)) >= CHUNK_TOKENS
 
     await until(found, lambda: offloading.lmcache.log[-4000:])
 
@@ -41,39 +41,48 @@ async def test_what_lmcache_has_forgotten_comes_back_from_redis(offloading: Offl
     async def found() -> bool:
         await offloading.lmcache.clear()
         await second.reset_cache()
-        return cached_tokens(await second.chat(prompt)) >= 256
+        return cached_tokens(await second.chat(prompt)) >= CHUNK_TOKENS
 
     await until(found, lambda: offloading.lmcache.log[-4000:])
 
 
-async def test_a_prompt_that_was_evicted_goes_back_to_where_the_host_keeps_it_exactly_if_that_is_predicted_to_be_best(
+async def test_what_was_evicted_goes_back_to_where_the_host_keeps_it_exactly_while_that_is_predicted_to_be_best(
     offloading: Offloading, engines: Sequence[Engine]
 ) -> None:
     home, cold = offloading.engines[0], engines[0]
-    stories = [story(seed) for seed in range(10, 34)]
+    first, second, third = (story(seed) for seed in range(10, 13))
     async with beside(home, cold) as gateway:
-        for each in stories:
+        for each in (first, second, third):
             await home.chat(each)
         await home.reset_cache()
         await home.chat("again")
-        for each in stories:
+        for each in (first, second, third):
             await until_restorable(gateway, each)
+        replica, predicted, cached = await ask(gateway, first)
+        assert (replica, predicted) == (home.name, cached), "the idle home restores it sooner than another computes it"
+        assert cached >= CHUNK_TOKENS
 
-        alone, *others = stories
-        [(replica, receipt, details)] = [await ask(gateway, alone)]
-        assert replica == home.name, receipt
-        assert receipt["predicted"] == details["cached_tokens"] >= 256
-        assert seen(receipt, home)["matched_tokens"] == 0 < seen(receipt, home)["restorable_tokens"]
+        home.pause()
+        try:
+            stuck = asyncio.create_task(ask(gateway, second, stream=True))
+            receipts = [await explain(gateway, third)]
 
-        answers = await asyncio.gather(*(ask(gateway, each) for each in others))
-    went = Counter(replica for replica, _, _ in answers)
-    print(f"\n{len(others)} prompts at once that {home.name} restores and {cold.name} computes: {dict(went)}")
-    assert set(went) == {home.name, cold.name}, "a queue at home is worth leaving it"
-    for replica, receipt, details in answers:
-        best, *rest = receipt["replicas"]
-        assert best["name"] == replica
-        assert all(best["cost"] <= each["cost"] * (1 + _TIE_SHARE) + _TIE_S for each in rest), receipt
-        assert (details["cached_tokens"] > 0) == (replica == home.name)
+            async def elsewhere() -> bool:
+                receipts.append(await explain(gateway, third))
+                return bool(receipts[-1]["replica"] == cold.name)
+
+            await until(elsewhere, lambda: f"{home.name} stands still, and is still preferred: {receipts[-1]}")
+            assert await ask(gateway, third) == (cold.name, 0, 0)
+        finally:
+            home.resume()
+        assert (await stuck)[0] == home.name
+    assert receipts[0]["replica"] == home.name
+    for receipt in receipts:
+        best, other = receipt["replicas"]
+        assert best["cost"] <= other["cost"] * (1 + _TIE_SHARE) + _TIE_S, receipt
+    home_s, cold_s = (ttft_s(receipts[-1], each) for each in (home, cold))
+    print(f"\nleft after {len(receipts)} looks: predicted {home_s:.2f} s at home, {cold_s:.2f} s where it is cold")
+    assert cold_s < home_s
 
 
 def beside(home: Engine, cold: Engine) -> Gateway:
@@ -89,41 +98,49 @@ def beside(home: Engine, cold: Engine) -> Gateway:
     ]
     model = {"name": home.model, "tokenizer": f".venv-engine/models/{home.model}"}
     model["deployments"] = [{"provider": "with"}, {"provider": "without"}]
-    routing = {"prefix_index": "precise", "explain": True}
+    routing = {"prefix_index": "precise"}
     return in_front_of([home, cold], providers=providers, models=[model], routing=routing)
 
 
 async def until_restorable(gateway: Gateway, content: str) -> None:
-    """Waits until the gateway knows from the events that somebody's host keeps all of a prompt but its end."""
-    found: dict[str, Any] = {}
+    """Waits until it is known from the events that a host keeps most of a prompt, and that no engine does."""
+    receipts: list[dict[str, Any]] = []
 
     async def known() -> bool:
-        messages = [{"role": "user", "content": [{"type": "text", "text": content}]}]
-        body = {"model": gateway.model, "messages": messages, "max_tokens": 2}
-        async with gateway.http.post(f"{gateway.operations_url}/admin/explain", json=body) as response:
-            found.update(await response.json())
-        receipt = found["receipt"]
-        restorable = max(each.get("restorable_tokens", 0) for each in receipt["replicas"])
-        return bool(restorable >= receipt["prompt_tokens"] / 2)
+        receipts.append(await explain(gateway, content))
+        found = receipts[-1]["replicas"]
+        restorable = max(each.get("restorable_tokens", 0) for each in found)
+        kept = max(each["matched_tokens"] for each in found)
+        return bool(restorable >= receipts[-1]["prompt_tokens"] / 2 and kept < CHUNK_TOKENS)
 
-    await until(known, lambda: json.dumps(found))
+    await until(known, lambda: json.dumps(receipts[-1]))
 
 
-async def ask(gateway: Gateway, content: str) -> tuple[str, dict[str, Any], dict[str, int]]:
-    """The replica that served, the decision, and the engine's details of the prompt's tokens."""
+async def explain(gateway: Gateway, content: str) -> dict[str, Any]:
+    """Where it would go now, and why."""
+    async with gateway.http.post(f"{gateway.operations_url}/admin/explain", json=body(gateway, content)) as response:
+        receipt: dict[str, Any] = (await response.json())["receipt"]
+        return receipt
+
+
+async def ask(gateway: Gateway, content: str, **fields: Any) -> tuple[str, int, int]:
+    """The replica that served, what was predicted to be cached there, and, but for a stream, what was."""
+    async with gateway.post(body(gateway, content, **fields)) as response:
+        text = await response.text()
+        assert response.status == 200, text
+        predicted = int(response.headers["x-kvgate-predicted-cached-tokens"])
+        cached = -1 if fields.get("stream") else cached_tokens(json.loads(text))
+        return response.headers["x-kvgate-replica"], predicted, cached
+
+
+def body(gateway: Gateway, content: str, **fields: Any) -> dict[str, Any]:
     messages = [{"role": "user", "content": [{"type": "text", "text": content}]}]
-    body = {"model": gateway.model, "messages": messages, "max_tokens": 2}
-    async with gateway.http.post("/v1/chat/completions", json=body, headers={"x-kvgate-explain": "1"}) as response:
-        answer = await response.json()
-        assert response.status == 200, answer
-        receipt = json.loads(response.headers["x-kvgate-receipt"])
-        receipt["predicted"] = int(response.headers["x-kvgate-predicted-cached-tokens"])
-        return response.headers["x-kvgate-replica"], receipt, answer["usage"]["prompt_tokens_details"]
+    return {"model": gateway.model, "messages": messages, "max_tokens": 2, **fields}
 
 
-def seen(receipt: dict[str, Any], engine: Engine) -> dict[str, Any]:
-    """What was thought of a replica."""
-    return next(each for each in receipt["replicas"] if each["name"] == engine.name)
+def ttft_s(receipt: dict[str, Any], engine: Engine) -> float:
+    """What was predicted of a replica."""
+    return float(next(each["ttft_s"] for each in receipt["replicas"] if each["name"] == engine.name))
 
 
 def story(seed: int) -> str:
