@@ -12,6 +12,7 @@ from tests.engine.conftest import Offloading, in_front_of
 from tests.engine.engines import Engine
 from tests.engine.varied_requests import words
 from tests.envoy.gateway import Gateway, until
+from tests.envoy.kv_store import keys_of
 
 _STORY_WORDS = 4000
 CHUNK_TOKENS = 256
@@ -85,6 +86,27 @@ async def test_what_was_evicted_goes_back_to_where_the_host_keeps_it_exactly_whi
     assert cold_s < home_s
 
 
+async def test_what_only_redis_keeps_is_expected_from_there_once_it_is_known_how_fast(offloading: Offloading) -> None:
+    first, second = offloading.engines
+    provider = {"remote_cache_tokens": _TIER_TOKENS}
+    learned: list[tuple[int, int]] = []
+    async with in_front_of([first, second], precise=True, provider=provider) as gateway:
+        for seed in range(30, 42):
+            await ask(gateway, story(seed), stream=True)
+            await until_in_redis(offloading)
+            await offloading.lmcache.clear()
+            for engine in (first, second):
+                await engine.reset_cache()
+                await engine.chat("again")
+            await until_cold(gateway, story(seed))
+            _, predicted, cached = await ask(gateway, story(seed) + " And then?", stream=True)
+            assert cached >= CHUNK_TOKENS, "Redis has it"
+            learned.append((predicted, cached))
+    print(f"\npredicted and cached, from Redis alone: {learned}")
+    for predicted, cached in learned[-3:]:
+        assert abs(predicted - cached) <= CHUNK_TOKENS, "nobody tells what Redis holds: it is believed, by chunks"
+
+
 def beside(home: Engine, cold: Engine) -> Gateway:
     """A gateway for an engine with an LMCache behind it and one without."""
 
@@ -116,6 +138,27 @@ async def until_restorable(gateway: Gateway, content: str) -> None:
     await until(known, lambda: json.dumps(receipts[-1]))
 
 
+async def until_cold(gateway: Gateway, content: str) -> None:
+    """Waits until it is known from the events that no engine keeps a prompt."""
+
+    async def cold() -> bool:
+        return max(each["matched_tokens"] for each in (await explain(gateway, content))["replicas"]) < CHUNK_TOKENS
+
+    await until(cold, lambda: f"engines still have it: {gateway.log[-2000:]}")
+
+
+async def until_in_redis(offloading: Offloading) -> None:
+    """Waits until LMCache has written all it was given."""
+    sizes: list[int] = []
+
+    async def written() -> bool:
+        sizes.append(len(await keys_of(offloading.redis)))
+        await asyncio.sleep(0.1)
+        return len(sizes) > 5 and len(set(sizes[-5:])) == 1
+
+    await until(written, lambda: f"{sizes} keys")
+
+
 async def explain(gateway: Gateway, content: str) -> dict[str, Any]:
     """Where it would go now, and why."""
     async with gateway.http.post(f"{gateway.operations_url}/admin/explain", json=body(gateway, content)) as response:
@@ -124,13 +167,16 @@ async def explain(gateway: Gateway, content: str) -> dict[str, Any]:
 
 
 async def ask(gateway: Gateway, content: str, **fields: Any) -> tuple[str, int, int]:
-    """The replica that served, what was predicted to be cached there, and, but for a stream, what was."""
-    async with gateway.post(body(gateway, content, **fields)) as response:
+    """The replica that served, what was predicted to be cached there, and what was."""
+    usage = {"stream_options": {"include_usage": True}} if fields.get("stream") else {}
+    async with gateway.post(body(gateway, content, **fields, **usage)) as response:
         text = await response.text()
         assert response.status == 200, text
         predicted = int(response.headers["x-kvgate-predicted-cached-tokens"])
-        cached = -1 if fields.get("stream") else cached_tokens(json.loads(text))
-        return response.headers["x-kvgate-replica"], predicted, cached
+        if fields.get("stream"):
+            *_, last, _ = (line for line in text.splitlines() if line.startswith("data: "))
+            text = last.removeprefix("data: ")
+        return response.headers["x-kvgate-replica"], predicted, cached_tokens(json.loads(text))
 
 
 def body(gateway: Gateway, content: str, **fields: Any) -> dict[str, Any]:

@@ -44,6 +44,27 @@ async def test_keys_are_spread_and_each_is_kept_once() -> None:
         assert 140 < len(at_a) < 260
 
 
+async def test_a_server_that_comes_gets_its_share_as_soon_as_it_counts_as_healthy() -> None:
+    sample = 'membership_healthy{envoy_cluster_name="kvgate-kv-store"} 2'
+    async with (
+        RedisServer() as a,
+        RedisServer() as b,
+        gateway(a, read_commands=True) as (running, port),
+        client(port) as store,
+    ):
+        await until_served(store)
+        set_servers(running, a, b)
+
+        async def healthy() -> bool:
+            async with running.http.get(f"{running.operations_url}/metrics/envoy") as response:
+                return sample in await response.text()
+
+        await until(healthy, lambda: "the new server never counts as healthy")
+        for number in range(60):
+            await store.set(f"chunk-{number}", b"kv")
+        assert 10 < len(await keys_of(b)) < 50
+
+
 async def test_a_server_killed_under_load_costs_the_operations_of_two_connections_to_it() -> None:
     async with RedisServer() as a, RedisServer() as b, gateway(a, b) as (_, port), client(port) as store:
         await until_served(store)
