@@ -31,10 +31,11 @@ from extproc.fleet.lessons import Lessons, Outstanding
 from extproc.fleet.lookup import Lookup
 from extproc.fleet.outcome import Outcome
 from extproc.fleet.replica import ReplicaState
+from extproc.fleet.reports import with_reports
 from extproc.fleet.restore import RestoreRate
 from extproc.fleet.speed import Speed
 from extproc.prefix import Chain, Correction
-from extproc.prefix.exact import ExactPrompt, may_go_on
+from extproc.prefix.exact import ExactPrompt
 from extproc.prefix.media_runs import MediaRuns
 
 log = logging.getLogger(__name__)
@@ -122,30 +123,11 @@ class Fleet:
     def look_up(self, chain: Chain, prompt: ExactPrompt | None = None) -> Lookup:
         """What every replica and its tiers have of a prompt: as the engine says, where it does, else as believed.
 
-        Of a remote tier none says anything.
-
         Args:
             prompt: its tokens; None: they are not known, and what engines say cannot be used.
         """
         lookup = self.index.look_up(chain)
-        if prompt is None:
-            return lookup
-        reported = self.blocks.look_up(prompt)
-        tokens, hosts = dict(lookup.tokens), dict(lookup.behind.get("host", {}))
-        host_sizes = self.blocks.host_block_sizes()
-        for name, state in self._replicas.items():
-            feed = self.blocks.state(name)
-            if feed == "down":
-                continue
-            # Behind what is known of the prompt, and beside what is known of the cache, belief is all there is.
-            matched = reported.tokens.get(name, 0)
-            size = self.blocks.block_size(name)
-            _take_over(tokens, name, matched, feed == "partial" or may_go_on(prompt, matched, size))
-            host_size = host_sizes.get(name)
-            if state.host_tier is not None and host_size is not None:
-                matched = reported.behind.get(name, 0)
-                _take_over(hosts, name, matched, feed == "partial" or may_go_on(prompt, matched, host_size))
-        return lookup._replace(tokens=tokens, behind={**lookup.behind, "host": hosts})
+        return lookup if prompt is None else with_reports(lookup, self.blocks, self._replicas, prompt)
 
     def configure(self, failure_threshold: int, cooldown_s: float, latency_ewma_alpha: float) -> None:
         """Goes by these settings from now on; see the class."""
@@ -320,12 +302,3 @@ class Fleet:
                 log.warning("replica %s failed %d times in a row; set aside", replica, state.failures)
             state.proven = False
             state.ask_after_s = at_s + self._cooldown_s
-
-
-def _take_over(tokens: dict[str, int], replica: str, reported: int, believed: bool) -> None:
-    """Puts what an engine says of a replica in the place of what is believed, or beside it."""
-    known = max(reported, tokens.get(replica, 0)) if believed else reported
-    if known:
-        tokens[replica] = known
-    else:
-        tokens.pop(replica, None)
