@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import pty
+import signal
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -123,6 +124,8 @@ async def test_top_fills_a_terminal_and_leaves_it_on_ctrl_c(fleet: Gateway) -> N
         stdout=slave,
         stderr=slave,
         env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "140", "LINES": "40"},
+        # Whoever runs tests in the background may have them ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     os.close(slave)
     os.set_blocking(master, False)
@@ -142,7 +145,7 @@ async def test_top_fills_a_terminal_and_leaves_it_on_ctrl_c(fleet: Gateway) -> N
 
     try:
         await until(shown, lambda: screen.decode(errors="replace"))
-        process.send_signal(2)
+        process.send_signal(signal.SIGINT)
         await until(left, lambda: screen.decode(errors="replace")[-2000:])
         assert process.returncode == 130
     finally:
