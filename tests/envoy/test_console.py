@@ -149,6 +149,8 @@ async def test_top_fills_a_terminal_and_leaves_it_on_ctrl_c(fleet: Gateway) -> N
         await until(left, lambda: screen.decode(errors="replace")[-2000:])
         assert process.returncode == 130
     finally:
+        if process.returncode is None:
+            process.kill()
         os.close(master)
     assert b"r0" in screen and b"serving" in screen
 
